@@ -1,0 +1,579 @@
+//! From a request and the state to a reply, with Spring Boot's paths, bodies and status codes. Pure: no socket, no HTTP library.
+//!
+//! Health and info stay 200 as long as the process can heal by itself: Data Flow's defaults probe them, and a restart for a broker
+//! that is away would only add to the trouble. The truth about the work is told by readiness.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde_json::{Value, json};
+
+use super::accept::{ACTUATOR_JSON, Form, JSON, TEXT, prefer};
+use crate::config::Info;
+use crate::health::{Health, Readiness};
+
+/// What a client is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Media type of `body`.
+    pub(crate) content_type: &'static str,
+    /// The body; of a reply to HEAD too, whose length is sent without it.
+    pub(crate) body: String,
+    /// The `Allow` header, where the method is not one of the path's.
+    pub(crate) allow: Option<&'static str>,
+    /// Whether the router is asked to stop, once this reply is written.
+    pub(crate) stop: bool,
+}
+
+/// The reply to one request: `target` is its path with the query, `accept` its `Accept` header, `show_details` is Spring's
+/// `management.endpoint.health.show-details=always`.
+pub(crate) fn reply(
+    method: &str,
+    target: &str,
+    accept: Option<&str>,
+    health: &Health,
+    info: &Info,
+    show_details: bool,
+) -> Reply {
+    let path = path(target);
+    let Some(endpoint) = endpoint(path) else {
+        return error(404, "Not Found", path);
+    };
+    let allow = if matches!(endpoint, Endpoint::Shutdown) {
+        "POST"
+    } else {
+        "GET, HEAD"
+    };
+    if !allow.split(", ").any(|allowed| allowed == method) {
+        return Reply {
+            allow: Some(allow),
+            ..error(405, "Method Not Allowed", path)
+        };
+    }
+    let form = prefer(accept);
+    match endpoint {
+        Endpoint::Links => document(form, 200, &links()),
+        Endpoint::Health => root(form, health, show_details),
+        Endpoint::Liveness => document(
+            form,
+            http_status(liveness(health)),
+            &json!({ "status": liveness(health) }),
+        ),
+        Endpoint::Readiness => {
+            let component = readiness(health, show_details);
+            document(
+                form,
+                if health.readiness() == Readiness::Accepting {
+                    200
+                } else {
+                    503
+                },
+                &component,
+            )
+        }
+        Endpoint::Info if form == Form::Text => text(200, info_text(info)),
+        Endpoint::Info => document(form, 200, &info_json(info)),
+        Endpoint::Shutdown => Reply {
+            stop: true,
+            ..document(form, 200, &json!({ "message": "Shutting down, bye..." }))
+        },
+    }
+}
+
+/// The reply to bytes that are no request: the HTTP status says why.
+pub(crate) fn refusal(status: u16) -> Reply {
+    Reply {
+        status,
+        content_type: JSON,
+        body: json!({ "status": status }).to_string(),
+        allow: None,
+        stop: false,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Endpoint {
+    Links,
+    Health,
+    Liveness,
+    Readiness,
+    Info,
+    Shutdown,
+}
+
+fn endpoint(path: &str) -> Option<Endpoint> {
+    Some(match path {
+        "/actuator" => Endpoint::Links,
+        "/actuator/health" | "/health" => Endpoint::Health,
+        "/actuator/health/liveness" | "/livez" => Endpoint::Liveness,
+        "/actuator/health/readiness" | "/readyz" => Endpoint::Readiness,
+        "/actuator/info" | "/info" => Endpoint::Info,
+        // Data Flow's local platform posts to the one below no base path.
+        "/actuator/shutdown" | "/shutdown" => Endpoint::Shutdown,
+        _ => return None,
+    })
+}
+
+/// The path alone; a proxy may send the absolute form (RFC 9112, 3.2.2).
+fn path(target: &str) -> &str {
+    let target = match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |start| &rest[start..]),
+        None => target,
+    };
+    target.split(['?', '#']).next().unwrap_or_default()
+}
+
+fn text(status: u16, body: String) -> Reply {
+    Reply {
+        status,
+        content_type: TEXT,
+        body,
+        allow: None,
+        stop: false,
+    }
+}
+
+/// A reply that exists in JSON only; who asked for text gets it nevertheless.
+fn document(form: Form, status: u16, body: &Value) -> Reply {
+    let content_type = match form {
+        Form::Json(content_type) => content_type,
+        Form::Text => ACTUATOR_JSON,
+    };
+    Reply {
+        status,
+        content_type,
+        body: body.to_string(),
+        allow: None,
+        stop: false,
+    }
+}
+
+/// Spring's error form without its `timestamp`: a reply depends on request and state alone, and the `Date` header says when.
+fn error(status: u16, error: &str, path: &str) -> Reply {
+    let body = json!({ "status": status, "error": error, "path": path }).to_string();
+    Reply {
+        status,
+        content_type: JSON,
+        body,
+        allow: None,
+        stop: false,
+    }
+}
+
+/// Spring's discovery page, its links relative to the host: what the client calls this host is the client's to know.
+fn links() -> Value {
+    let link = |href: &str, templated: bool| json!({ "href": href, "templated": templated });
+    json!({ "_links": {
+        "self": link("/actuator", false),
+        "health": link("/actuator/health", false),
+        "health-path": link("/actuator/health/{*path}", true),
+        "info": link("/actuator/info", false),
+        "shutdown": link("/actuator/shutdown", false),
+    } })
+}
+
+/// Spring's status of the liveness state.
+fn liveness(health: &Health) -> &'static str {
+    if health.is_live() { "UP" } else { "DOWN" }
+}
+
+/// Spring's `SimpleHttpCodeStatusMapper`: DOWN and OUT_OF_SERVICE are 503.
+fn http_status(status: &str) -> u16 {
+    if status == "UP" { 200 } else { 503 }
+}
+
+fn readiness(health: &Health, show_details: bool) -> Value {
+    match health.readiness() {
+        Readiness::Accepting => json!({ "status": "UP" }),
+        Readiness::Refusing(reason) if show_details => {
+            json!({ "status": "OUT_OF_SERVICE", "details": { "reason": reason } })
+        }
+        Readiness::Refusing(_) => json!({ "status": "OUT_OF_SERVICE" }),
+    }
+}
+
+/// The root of health: liveness alone decides its status, its components tell the rest.
+fn root(form: Form, health: &Health, show_details: bool) -> Reply {
+    let status = liveness(health);
+    if form == Form::Text {
+        // `Alive` is the recipe's word.
+        return text(
+            http_status(status),
+            if health.is_live() { "Alive" } else { "DOWN" }.to_owned(),
+        );
+    }
+    if !show_details {
+        return document(form, http_status(status), &json!({ "status": status }));
+    }
+    let kafka = match health.readiness() {
+        Readiness::Accepting => json!({ "status": "UP" }),
+        Readiness::Refusing(reason) => {
+            json!({ "status": "UNKNOWN", "details": { "reason": reason } })
+        }
+    };
+    let body = json!({
+        "status": status,
+        "components": {
+            "binders": { "status": kafka["status"], "components": { "kafka": kafka } },
+            "livenessState": { "status": status },
+            "readinessState": readiness(health, show_details),
+            "router": { "status": status, "details": counters(health) },
+        },
+        "groups": ["liveness", "readiness"],
+    });
+    document(form, http_status(status), &body)
+}
+
+fn counters(health: &Health) -> Value {
+    let count = |counter: &AtomicU64| counter.load(Relaxed);
+    json!({
+        "input": count(&health.counters.input),
+        "even": count(&health.counters.even),
+        "odd": count(&health.counters.odd),
+        "deadLettered": count(&health.counters.dead_lettered),
+        "skipped": count(&health.counters.skipped),
+        "assignedPartitions": health.partitions(),
+    })
+}
+
+fn info_json(info: &Info) -> Value {
+    json!({
+        "app": {
+            "name": env!("CARGO_PKG_NAME"),
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": env!("CARGO_PKG_DESCRIPTION"),
+        },
+        "router": {
+            "stream-name": info.stream_name,
+            "app-name": info.app_label,
+            "app-guid": info.app_guid,
+            "app-group": info.app_group,
+            "kafka-brokers": info.brokers,
+            "kafka-zk": info.zk_nodes,
+            "inputs": { "input": info.input },
+            "outputs": { "even": info.even, "odd": info.odd },
+            "arguments": info.arguments,
+        },
+    })
+}
+
+/// What the recipe's script answers, byte for byte: its blanks at line ends and its unequal indents too.
+fn info_text(info: &Info) -> String {
+    let Info {
+        stream_name,
+        app_label,
+        app_guid,
+        app_group,
+        brokers,
+        zk_nodes,
+        input,
+        even,
+        odd,
+        arguments,
+    } = info;
+    let properties = format!(
+        "  stream-name={stream_name}\n  app-name={app_label}\n  app-guid={app_guid}\n  app-group={app_group}\n  \
+         kafka-brokers={brokers}\n  kafka-zk={zk_nodes}\n"
+    );
+    let channels =
+        format!("  Inputs:\n    input={input}\n  Outputs: \n    even={even}\n    odd={odd}\n");
+    let arguments = arguments.join("\n   ");
+    format!(
+        "Properties\n{properties}\nChannels\n{channels}\nArguments\n  {arguments}\n\nEnvironment\n  "
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn info() -> Info {
+        Info {
+            stream_name: "timeStream".to_owned(),
+            app_label: "python-router".to_owned(),
+            app_guid: "guid".to_owned(),
+            app_group: "group".to_owned(),
+            brokers: "localhost:9092".to_owned(),
+            zk_nodes: "localhost:2181".to_owned(),
+            input: "timeDest".to_owned(),
+            even: "evenDest".to_owned(),
+            odd: "oddDest".to_owned(),
+            arguments: vec![
+                "parity-router".to_owned(),
+                "--a=b".to_owned(),
+                "--password=******".to_owned(),
+            ],
+        }
+    }
+
+    fn ready() -> Health {
+        let health = Health::default();
+        health.assigned(2);
+        health
+    }
+
+    fn broken() -> Health {
+        let health = ready();
+        health.break_liveness();
+        health
+    }
+
+    fn get(target: &str, accept: Option<&str>, health: &Health, show_details: bool) -> Reply {
+        reply("GET", target, accept, health, &info(), show_details)
+    }
+
+    /// A JSON reply to a GET without `Accept` and details.
+    #[track_caller]
+    fn check(target: &str, health: &Health, status: u16, body: Value) {
+        check_details(target, health, false, status, body);
+    }
+
+    #[track_caller]
+    fn check_details(target: &str, health: &Health, show_details: bool, status: u16, body: Value) {
+        let reply = get(target, None, health, show_details);
+        assert_eq!(
+            (reply.status, reply.allow, reply.stop),
+            (status, None, false),
+            "{target}"
+        );
+        assert_eq!(
+            serde_json::from_str::<Value>(&reply.body).unwrap(),
+            body,
+            "{target}"
+        );
+        assert_eq!(
+            reply.content_type,
+            if status == 404 { JSON } else { ACTUATOR_JSON },
+            "{target}"
+        );
+    }
+
+    #[test]
+    fn health() {
+        for target in [
+            "/actuator/health",
+            "/health",
+            "/health?x=1",
+            "http://host:8080/health",
+            "/health#x",
+        ] {
+            check(target, &Health::default(), 200, json!({ "status": "UP" }));
+            check(target, &ready(), 200, json!({ "status": "UP" }));
+            check(target, &broken(), 503, json!({ "status": "DOWN" }));
+        }
+        for target in ["/actuator/health/liveness", "/livez"] {
+            check(target, &Health::default(), 200, json!({ "status": "UP" }));
+            check(target, &broken(), 503, json!({ "status": "DOWN" }));
+        }
+        for target in ["/actuator/health/readiness", "/readyz"] {
+            check(target, &ready(), 200, json!({ "status": "UP" }));
+            check(
+                target,
+                &Health::default(),
+                503,
+                json!({ "status": "OUT_OF_SERVICE" }),
+            );
+            check(
+                target,
+                &broken(),
+                503,
+                json!({ "status": "OUT_OF_SERVICE" }),
+            );
+        }
+    }
+
+    #[test]
+    fn details() {
+        let waiting = Health::default();
+        let reason = json!({ "reason": "no partitions assigned yet" });
+        check_details(
+            "/readyz",
+            &waiting,
+            true,
+            503,
+            json!({ "status": "OUT_OF_SERVICE", "details": reason }),
+        );
+        check_details("/livez", &waiting, true, 200, json!({ "status": "UP" }));
+        let router = |count: u64, partitions: u64| {
+            json!({ "status": "UP", "details": {
+                "input": count, "even": 0, "odd": 0, "deadLettered": 0, "skipped": 0, "assignedPartitions": partitions } })
+        };
+        let body = json!({
+            "status": "UP",
+            "components": {
+                "binders": { "status": "UNKNOWN", "components": { "kafka": { "status": "UNKNOWN", "details": reason } } },
+                "livenessState": { "status": "UP" },
+                "readinessState": { "status": "OUT_OF_SERVICE", "details": reason },
+                "router": router(0, 0),
+            },
+            "groups": ["liveness", "readiness"],
+        });
+        check_details("/health", &waiting, true, 200, body);
+        let ready = ready();
+        ready.counters.input.store(7, Relaxed);
+        let body = json!({
+            "status": "UP",
+            "components": {
+                "binders": { "status": "UP", "components": { "kafka": { "status": "UP" } } },
+                "livenessState": { "status": "UP" },
+                "readinessState": { "status": "UP" },
+                "router": router(7, 2),
+            },
+            "groups": ["liveness", "readiness"],
+        });
+        check_details("/health", &ready, true, 200, body);
+    }
+
+    #[test]
+    fn forms() {
+        let of = |target, accept, health: &Health| {
+            let reply = get(target, Some(accept), health, true);
+            (reply.status, reply.content_type, reply.body)
+        };
+        assert_eq!(
+            of("/health", "text/plain", &Health::default()),
+            (200, TEXT, "Alive".to_owned())
+        );
+        assert_eq!(
+            of("/health", "text/*, */*;q=0.1", &broken()),
+            (503, TEXT, "DOWN".to_owned())
+        );
+        assert_eq!(
+            of("/livez", "application/json", &ready()),
+            (200, JSON, r#"{"status":"UP"}"#.to_owned())
+        );
+        assert_eq!(
+            of("/livez", "text/plain", &ready()),
+            (200, ACTUATOR_JSON, r#"{"status":"UP"}"#.to_owned())
+        );
+    }
+
+    #[test]
+    fn info_is_the_scripts() {
+        let expected = "Properties\n  stream-name=timeStream\n  app-name=python-router\n  app-guid=guid\n  app-group=group\n  \
+            kafka-brokers=localhost:9092\n  kafka-zk=localhost:2181\n\nChannels\n  Inputs:\n    input=timeDest\n  Outputs: \n    \
+            even=evenDest\n    odd=oddDest\n\nArguments\n  parity-router\n   --a=b\n   --password=******\n\nEnvironment\n  ";
+        for target in ["/actuator/info", "/info"] {
+            let reply = get(target, Some("text/plain"), &broken(), false);
+            assert_eq!(
+                (reply.status, reply.content_type, reply.body.as_str()),
+                (200, TEXT, expected)
+            );
+        }
+    }
+
+    #[test]
+    fn info_in_json() {
+        let body = json!({
+            "app": {
+                "name": "parity-router",
+                "version": env!("CARGO_PKG_VERSION"),
+                "description": env!("CARGO_PKG_DESCRIPTION"),
+            },
+            "router": {
+                "stream-name": "timeStream",
+                "app-name": "python-router",
+                "app-guid": "guid",
+                "app-group": "group",
+                "kafka-brokers": "localhost:9092",
+                "kafka-zk": "localhost:2181",
+                "inputs": { "input": "timeDest" },
+                "outputs": { "even": "evenDest", "odd": "oddDest" },
+                "arguments": ["parity-router", "--a=b", "--password=******"],
+            },
+        });
+        check("/actuator/info", &broken(), 200, body.clone());
+        check("/info", &Health::default(), 200, body);
+    }
+
+    #[test]
+    fn discovery() {
+        let reply = get("/actuator", None, &ready(), false);
+        let body: Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(
+            body["_links"]["health-path"],
+            json!({ "href": "/actuator/health/{*path}", "templated": true })
+        );
+        for name in ["self", "health", "info", "shutdown"] {
+            let href = body["_links"][name]["href"].as_str().unwrap();
+            assert!(endpoint(href).is_some(), "{href}");
+        }
+    }
+
+    #[test]
+    fn unknown_paths() {
+        for path in [
+            "/",
+            "/actuator/",
+            "/actuator/health/",
+            "/actuator/health/kafka",
+            "/actuator/env",
+            "/HEALTH",
+            "*",
+            "x\"y",
+        ] {
+            check(
+                path,
+                &ready(),
+                404,
+                json!({ "status": 404, "error": "Not Found", "path": path }),
+            );
+        }
+        check(
+            "http://host",
+            &ready(),
+            404,
+            json!({ "status": 404, "error": "Not Found", "path": "/" }),
+        );
+    }
+
+    #[test]
+    fn methods() {
+        let of = |method, target| {
+            let reply = reply(method, target, None, &ready(), &info(), false);
+            (reply.status, reply.allow, reply.stop)
+        };
+        for target in [
+            "/actuator",
+            "/actuator/health",
+            "/health",
+            "/livez",
+            "/readyz",
+            "/actuator/info",
+            "/info",
+        ] {
+            assert_eq!(of("HEAD", target), (200, None, false));
+            for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "BREW"] {
+                assert_eq!(
+                    of(method, target),
+                    (405, Some("GET, HEAD"), false),
+                    "{method} {target}"
+                );
+            }
+        }
+        for target in ["/shutdown", "/actuator/shutdown"] {
+            assert_eq!(of("POST", target), (200, None, true));
+            for method in ["GET", "HEAD", "DELETE"] {
+                assert_eq!(
+                    of(method, target),
+                    (405, Some("POST"), false),
+                    "{method} {target}"
+                );
+            }
+        }
+        assert_eq!(of("POST", "/nowhere"), (404, None, false));
+        let body = reply(
+            "POST",
+            "/shutdown",
+            Some("application/json"),
+            &ready(),
+            &info(),
+            false,
+        )
+        .body;
+        assert_eq!(body, r#"{"message":"Shutting down, bye..."}"#);
+    }
+}

@@ -1,0 +1,391 @@
+//! The running actuator, over real sockets: what a client can do to it, and that probes are answered meanwhile.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::cli::Probe;
+use crate::roles::probe;
+
+/// Until a test gives up waiting; far above the deadlines tested, for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a test works with.
+struct Running<'a> {
+    settings: ActuatorSettings,
+    health: &'a Health,
+    stops: &'a AtomicUsize,
+}
+
+/// Runs `test` against an actuator, which then has to end by itself.
+fn running(test: impl FnOnce(&Running<'_>)) {
+    running_with("argument".to_owned(), test);
+}
+
+/// The same with this argument in what `/info` tells.
+fn running_with(argument: String, test: impl FnOnce(&Running<'_>)) {
+    let settings = ActuatorSettings {
+        address: Some(Ipv4Addr::LOCALHOST.into()),
+        port: 0,
+        show_details: true,
+    };
+    let (health, stops, ended) = (
+        Health::default(),
+        AtomicUsize::new(0),
+        AtomicBool::new(false),
+    );
+    let actuator = bind(&settings).unwrap();
+    let running = Running {
+        settings: ActuatorSettings {
+            port: actuator.port(),
+            ..settings
+        },
+        health: &health,
+        stops: &stops,
+    };
+    let text = String::new;
+    let info = Info {
+        stream_name: text(),
+        app_label: text(),
+        app_guid: text(),
+        app_group: text(),
+        brokers: text(),
+        zk_nodes: text(),
+        input: "timeDest".to_owned(),
+        even: text(),
+        odd: text(),
+        arguments: vec![argument],
+    };
+    std::thread::scope(|scope| {
+        let (health, info, stops, ended) = (&health, &info, &stops, &ended);
+        let request_stop = || {
+            stops.fetch_add(1, SeqCst);
+        };
+        let thread = scope.spawn(move || actuator.run(health, info, request_stop, ended));
+        // A failed test must not leave the scope waiting for the thread.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&running)));
+        ended.store(true, SeqCst);
+        thread.join().unwrap().unwrap();
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+impl Running<'_> {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.settings.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn send(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        stream
+    }
+
+    /// A probe, which has a limit of its own.
+    #[track_caller]
+    fn probe(&self) {
+        probe::run(&self.settings, Probe::Liveness).unwrap();
+    }
+
+    /// Sends `request` and reads to the end: the reply begins and ends so.
+    #[track_caller]
+    fn check(&self, request: &str, begins: &str, ends: &str) {
+        let reply = read_to_end(self.send(request.as_bytes()));
+        assert!(
+            reply.starts_with(begins) && reply.ends_with(ends),
+            "{request:?}: {reply}"
+        );
+    }
+}
+
+fn read_to_end(mut stream: TcpStream) -> String {
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    String::from_utf8(reply).unwrap()
+}
+
+/// Reads until the reply ends with `end`, on a connection that stays open.
+#[track_caller]
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut reply = Vec::new();
+    let mut byte = [0];
+    while !reply.ends_with(end.as_bytes()) {
+        assert_eq!(
+            stream.read(&mut byte).unwrap(),
+            1,
+            "{}",
+            String::from_utf8_lossy(&reply)
+        );
+        reply.push(byte[0]);
+    }
+    String::from_utf8(reply).unwrap()
+}
+
+const LIVE: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+const UP: &str = "\r\n\r\n{\"status\":\"UP\"}";
+
+#[test]
+fn answers() {
+    running(|actuator| {
+        actuator.check(
+            "GET /livez HTTP/1.1\r\nConnection: close\r\nAuthorization: Basic eA==\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n",
+            UP,
+        );
+        actuator.check("GET /livez HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK\r\n", UP);
+        actuator.check(
+            "HEAD /livez HTTP/1.0\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n",
+            "\r\n\r\n",
+        );
+        actuator.check(
+            "GET /nowhere HTTP/1.0\r\n\r\n",
+            "HTTP/1.0 404 Not Found\r\n",
+            "\"status\":404}",
+        );
+        actuator.check(
+            "GET /health HTTP/1.0\r\nAccept: text/plain\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n",
+            "\r\n\r\nAlive",
+        );
+        probe::run(&actuator.settings, Probe::Readiness).unwrap_err();
+        actuator.health.assigned(0);
+        probe::run(&actuator.settings, Probe::Readiness).unwrap();
+        actuator.health.break_liveness();
+        let text = probe::run(&actuator.settings, Probe::Liveness)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(text, "liveness: DOWN (503)");
+    });
+}
+
+#[test]
+fn refuses() {
+    running(|actuator| {
+        actuator.check(
+            "\u{e9}\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n",
+            "{\"status\":400}",
+        );
+        actuator.check("GET / HTTP/2.0\r\n\r\n", "HTTP/1.1 505 ", "}");
+        actuator.check(
+            "POST /shutdown HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 411 Length Required\r\n",
+            "}",
+        );
+        let body = format!(
+            "POST /shutdown HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n{}",
+            "x".repeat(1_000_000)
+        );
+        actuator.check(&body, "HTTP/1.1 413 Payload Too Large\r\n", "}");
+        let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1_000_000));
+        actuator.check(
+            &head,
+            "HTTP/1.1 431 Request Header Fields Too Large\r\n",
+            "}",
+        );
+        assert_eq!(actuator.stops.load(SeqCst), 0);
+        actuator.probe();
+    });
+}
+
+#[test]
+fn an_endless_header_is_cut_off() {
+    running(|actuator| {
+        let mut stream = actuator.connect();
+        let start = Instant::now();
+        while stream.write_all(&[b'x'; 65_536]).is_ok() {
+            assert!(start.elapsed() < PATIENCE);
+        }
+        actuator.probe();
+    });
+}
+
+#[test]
+fn keeps_connections() {
+    running(|actuator| {
+        let mut stream = actuator.send(LIVE.as_bytes());
+        read_until(&mut stream, UP);
+        stream.write_all(b"\r\n").unwrap();
+        stream.write_all(LIVE.as_bytes()).unwrap();
+        read_until(&mut stream, UP);
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        assert!(read_to_end(stream).contains("\r\nConnection: close\r\n"));
+        let mut stream = actuator.send(b"GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert!(read_until(&mut stream, UP).contains("\r\nConnection: keep-alive\r\n"));
+        stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").unwrap();
+        assert!(read_to_end(stream).ends_with(UP));
+    });
+}
+
+#[test]
+fn serves_pipelined_requests() {
+    running(|actuator| {
+        // More than a turn serves and more than a buffer holds, and the client has said all it has to say.
+        let stream = actuator.send(LIVE.repeat(1000).as_bytes());
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(stream).matches(UP).count(), 1000);
+    });
+}
+
+#[test]
+fn reads_bodies() {
+    running(|actuator| {
+        let request = format!(
+            "POST /livez HTTP/1.1\r\nContent-Length: 8000\r\n\r\n{}{LIVE}",
+            "x".repeat(8000)
+        );
+        let mut stream = actuator.send(request.as_bytes());
+        let reply = read_until(&mut stream, UP);
+        assert!(
+            reply.starts_with("HTTP/1.1 405 Method Not Allowed\r\n")
+                && reply.contains("\r\nAllow: GET, HEAD\r\n"),
+            "{reply}"
+        );
+    });
+}
+
+#[test]
+fn takes_byte_by_byte() {
+    running(|actuator| {
+        let mut stream = actuator.connect();
+        stream.set_nodelay(true).unwrap();
+        for byte in LIVE.bytes() {
+            stream.write_all(&[byte]).unwrap();
+        }
+        read_until(&mut stream, UP);
+    });
+}
+
+#[test]
+fn half_a_request_and_none_time_out() {
+    running(|actuator| {
+        let (half, none) = (actuator.send(b"GET /livez HT"), actuator.connect());
+        let mut after_one = actuator.send(LIVE.as_bytes());
+        read_until(&mut after_one, UP);
+        after_one
+            .write_all(b"POST /shutdown HTTP/1.1\r\nContent-Length: 2\r\n\r\n{")
+            .unwrap();
+        actuator.probe();
+        assert!(read_to_end(half).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+        assert_eq!(read_to_end(none), "");
+        assert!(read_to_end(after_one).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+        assert_eq!(actuator.stops.load(SeqCst), 0);
+    });
+}
+
+#[test]
+fn stuck_clients_hold_up_nobody() {
+    running(|actuator| {
+        let stuck: Vec<TcpStream> = (0..200)
+            .map(|number| match number % 4 {
+                0 => actuator.connect(),
+                1 => actuator.send(b"GET /livez HTTP/1.1\r\nX: "),
+                // Asks for much, and reads nothing.
+                2 => actuator.send(b"GET /info HTTP/1.1\r\n\r\n"),
+                _ => actuator.send(b"POST /shutdown HTTP/1.1\r\nContent-Length: 9\r\n\r\n"),
+            })
+            .collect();
+        for _ in 0..50 {
+            actuator.probe();
+        }
+        // Whoever waited longest has made room.
+        let mut first = &stuck[0];
+        assert!(matches!(first.read(&mut [0]), Ok(0) | Err(_)));
+        assert_eq!(actuator.stops.load(SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_long_reply_reaches_who_reads_it_late() {
+    // Longer than a socket takes at once where the client does not read.
+    running_with("x".repeat(8_000_000), |actuator| {
+        let stream = actuator.send(b"GET /info HTTP/1.0\r\n\r\n");
+        actuator.probe();
+        assert!(read_to_end(stream).len() > 8_000_000);
+    });
+}
+
+#[test]
+fn resets_are_survived() {
+    running(|actuator| {
+        for begun in [
+            &b""[..],
+            b"GET",
+            LIVE.as_bytes(),
+            b"GET /info HTTP/1.1\r\n\r\n",
+            b"\xff\r\n\r\n",
+        ] {
+            for _ in 0..50 {
+                let stream = actuator.send(begun);
+                sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+                drop(stream);
+            }
+            actuator.probe();
+        }
+    });
+}
+
+#[test]
+fn shutdown_is_answered_first() {
+    for path in ["/shutdown", "/actuator/shutdown"] {
+        running(|actuator| {
+            let request = format!("POST {path} HTTP/1.1\r\nContent-Length: 2\r\n\r\n{{}}");
+            let mut stream = actuator.send(request.as_bytes());
+            assert!(read_until(&mut stream, "bye...\"}").starts_with("HTTP/1.1 200 OK\r\n"));
+            let start = Instant::now();
+            while actuator.stops.load(SeqCst) == 0 {
+                assert!(start.elapsed() < PATIENCE);
+                std::thread::yield_now();
+            }
+            actuator.probe();
+            assert_eq!(actuator.stops.load(SeqCst), 1);
+        });
+    }
+}
+
+#[test]
+fn the_end_finishes_what_is_under_way() {
+    let mut stream = None;
+    running_with("x".repeat(8_000_000), |actuator| {
+        let mut begun = actuator.send(b"GET /info HTTP/1.1\r\nConnection: close\r\n\r\n");
+        begun.read_exact(&mut [0; 4]).unwrap();
+        stream = Some(std::thread::spawn(move || read_to_end(begun)));
+    });
+    assert!(stream.unwrap().join().unwrap().len() > 8_000_000);
+}
+
+#[test]
+fn binds() {
+    let settings = |address, port| ActuatorSettings {
+        address,
+        port,
+        show_details: false,
+    };
+    let everywhere = bind(&settings(None, 0)).unwrap();
+    assert_ne!(everywhere.port(), 0);
+    // Taken for IPv4 too, whatever the host's default is.
+    let taken = bind(&settings(
+        Some(Ipv4Addr::LOCALHOST.into()),
+        everywhere.port(),
+    ));
+    assert_eq!(
+        taken.map(|_| ()).unwrap_err().to_string(),
+        format!("actuator on port {}", everywhere.port())
+    );
+    assert!(bind(&settings(None, everywhere.port())).is_err());
+    TcpStream::connect((Ipv4Addr::LOCALHOST, everywhere.port())).unwrap();
+    // An address that is not this host's (RFC 5737).
+    assert!(bind(&settings(Some(Ipv4Addr::new(192, 0, 2, 1).into()), 0)).is_err());
+}

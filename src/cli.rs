@@ -1,0 +1,290 @@
+//! The command line: the command and its flags. Everything else on it is a property. Pure.
+
+use std::ffi::OsString;
+
+use pico_args::Arguments;
+
+use crate::error::Problem;
+
+/// What `--help` prints; it fits one screen.
+pub(crate) const HELP: &str = "\
+parity-router: routes Kafka records by the parity of their last digit
+
+usage: parity-router [command] [--property=value ...]
+
+commands:
+  router                         read, route, write; this is the default
+  demo [--rate=n] [--count=n]    the whole stream on an embedded broker
+  probe [readiness | liveness]   ask a running router; exit code 0 for yes
+
+properties, as arguments, in SPRING_APPLICATION_JSON, as environment variables
+(SPRING_CLOUD_STREAM_KAFKA_BINDER_BROKERS) or in application.properties:
+  spring.cloud.stream.bindings.input.destination   topics to read (input)
+  spring.cloud.stream.bindings.even.destination    topic to write (even)
+  spring.cloud.stream.bindings.odd.destination     topic to write (odd)
+  spring.cloud.stream.bindings.input.group         (the stream's name)
+  spring.cloud.stream.kafka.binder.brokers         (localhost:9092)
+  server.port                                      actuator (8080)
+  parity-router.invalid=dlq|skip|fail              what has no digit (dlq)
+  parity-router.client=librdkafka|kafka            Kafka client
+  logging.level.root                               (INFO)
+
+example: parity-router --spring.cloud.stream.kafka.binder.brokers=kafka:9092 \\
+  --spring.cloud.stream.bindings.input.destination=timeDest
+";
+
+/// A command line, taken apart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cli {
+    /// What to do.
+    pub(crate) command: Command,
+    /// What is left: properties, as they were given.
+    pub(crate) properties: Vec<String>,
+}
+
+/// What the program can do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Command {
+    /// Route records.
+    Router,
+    /// Show the recipe's stream.
+    Demo(DemoSettings),
+    /// Ask a running router.
+    Probe(Probe),
+    /// Print the help.
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// How the demo goes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DemoSettings {
+    /// Timestamps a second; above 0, at most [`MAX_RATE`].
+    pub(crate) rate: f64,
+    /// Timestamps in all; none means until it is stopped.
+    pub(crate) count: Option<u64>,
+}
+
+/// The state that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Whether the process can go on.
+    Liveness,
+    /// Whether it routes.
+    Readiness,
+}
+
+/// Timestamps a second at most: the demo is for looking at.
+pub(crate) const MAX_RATE: f64 = 1000.0;
+
+/// Takes the arguments, without the program's name, apart.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Vec<Problem>> {
+    // What is no UTF-8 can be no property that the program knows; the rest of the line still counts.
+    let arguments: Vec<String> = arguments
+        .into_iter()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((first, rest)) if !first.starts_with('-') && !first.contains('=') => {
+            (Some(first.as_str()), rest)
+        }
+        _ => (None, arguments.as_slice()),
+    };
+    let mut flags = Arguments::from_vec(rest.iter().map(OsString::from).collect());
+    let mut problems = Vec::new();
+    let help = flags.contains(["-h", "--help"]);
+    let version = flags.contains(["-V", "--version"]);
+    let command = match command {
+        _ if help => Command::Help,
+        _ if version => Command::Version,
+        None | Some("router") => Command::Router,
+        Some("demo") => Command::Demo(demo(&mut flags, &mut problems)),
+        Some("probe") => return probe(flags),
+        Some(other) => {
+            let message = format!("{other:?} is no command; allowed: router, demo, probe");
+            return Err(vec![problem("command", message)]);
+        }
+    };
+    let properties = flags
+        .finish()
+        .into_iter()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    if problems.is_empty() {
+        Ok(Cli {
+            command,
+            properties,
+        })
+    } else {
+        Err(problems)
+    }
+}
+
+fn demo(flags: &mut Arguments, problems: &mut Vec<Problem>) -> DemoSettings {
+    let rate = match flags.opt_value_from_str::<_, f64>("--rate") {
+        Ok(None) => 1.0,
+        Ok(Some(rate)) if rate > 0.0 && rate <= MAX_RATE => rate,
+        _ => {
+            problems.push(problem(
+                "--rate",
+                format!("allowed: timestamps a second, above 0 and at most {MAX_RATE}"),
+            ));
+            1.0
+        }
+    };
+    let count = match flags.opt_value_from_str::<_, u64>("--count") {
+        Ok(count) if count != Some(0) => count,
+        _ => {
+            problems.push(problem(
+                "--count",
+                "allowed: how many timestamps, at least 1".to_owned(),
+            ));
+            None
+        }
+    };
+    DemoSettings { rate, count }
+}
+
+fn probe(flags: Arguments) -> Result<Cli, Vec<Problem>> {
+    let mut properties: Vec<String> = flags
+        .finish()
+        .into_iter()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let words: Vec<String> = properties
+        .extract_if(.., |argument| {
+            !argument.contains('=') && !argument.starts_with('-')
+        })
+        .collect();
+    let probe = match words.iter().map(String::as_str).collect::<Vec<&str>>()[..] {
+        [] | ["readiness"] => Probe::Readiness,
+        ["liveness"] => Probe::Liveness,
+        _ => {
+            return Err(vec![problem(
+                "probe",
+                format!(
+                    "{:?} is no probe; allowed: readiness, liveness",
+                    words.join(" ")
+                ),
+            )]);
+        }
+    };
+    Ok(Cli {
+        command: Command::Probe(probe),
+        properties,
+    })
+}
+
+fn problem(property: &str, message: String) -> Problem {
+    Problem {
+        property: property.to_owned(),
+        origin: "argument".to_owned(),
+        message,
+    }
+}
+
+/// Name, version and clients of this build.
+pub(crate) fn version() -> String {
+    let clients = if cfg!(feature = "librdkafka") {
+        "librdkafka, kafka"
+    } else {
+        "kafka"
+    };
+    format!(
+        "parity-router {} (clients: {clients})",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn parse_words(line: &str) -> Result<Cli, Vec<Problem>> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[track_caller]
+    fn check(line: &str, command: Command, properties: &[&str]) {
+        let properties = properties
+            .iter()
+            .map(|&property| property.to_owned())
+            .collect();
+        assert_eq!(
+            parse_words(line).unwrap(),
+            Cli {
+                command,
+                properties
+            }
+        );
+    }
+
+    #[track_caller]
+    fn check_problem(line: &str, part: &str) {
+        let problems = parse_words(line).unwrap_err();
+        assert!(problems[0].to_string().contains(part), "{problems:?}");
+    }
+
+    #[test]
+    fn commands() {
+        check("", Command::Router, &[]);
+        check("router --a=b", Command::Router, &["--a=b"]);
+        check("a=b --c=d", Command::Router, &["a=b", "--c=d"]);
+        check("-jar x.jar", Command::Router, &["-jar", "x.jar"]);
+        check("-h", Command::Help, &[]);
+        check("demo --help", Command::Help, &[]);
+        check("--version", Command::Version, &[]);
+        check("--version=1", Command::Router, &["--version=1"]);
+        check_problem("routre", "allowed: router, demo, probe");
+    }
+
+    #[test]
+    fn demos() {
+        let demo = |rate, count| Command::Demo(DemoSettings { rate, count });
+        check("demo", demo(1.0, None), &[]);
+        check(
+            "demo --rate=5 --count 3 --server.port=1",
+            demo(5.0, Some(3)),
+            &["--server.port=1"],
+        );
+        check("demo --rate 0.5", demo(0.5, None), &[]);
+        for line in [
+            "demo --rate=0",
+            "demo --rate=-1",
+            "demo --rate=NaN",
+            "demo --rate=1001",
+            "demo --rate=x",
+            "demo --rate",
+        ] {
+            check_problem(line, "--rate");
+        }
+        check_problem("demo --count=0", "--count");
+        assert_eq!(parse_words("demo --count=x --rate=x").unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn probes() {
+        check("probe", Command::Probe(Probe::Readiness), &[]);
+        check("probe readiness", Command::Probe(Probe::Readiness), &[]);
+        check(
+            "probe liveness --server.port=1",
+            Command::Probe(Probe::Liveness),
+            &["--server.port=1"],
+        );
+        check(
+            "probe --server.port=1 liveness",
+            Command::Probe(Probe::Liveness),
+            &["--server.port=1"],
+        );
+        check_problem("probe health", "allowed: readiness, liveness");
+    }
+
+    #[test]
+    fn help_fits_one_screen() {
+        assert!(HELP.lines().count() <= 25, "{}", HELP.lines().count());
+        assert_eq!(HELP.lines().find(|line| line.len() > 80), None);
+    }
+}

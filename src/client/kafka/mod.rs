@@ -1,0 +1,70 @@
+//! The small client: pure Rust, by the `kafka` crate. It has no group membership (one instance reads all partitions; offsets are
+//! committed all the same), no headers, no timestamps, no idempotence, and speaks to Kafka up to 3.9.
+//!
+//! Its calls wait for their answers, up to two minutes where a connection is half dead; a connection that failed once stays in its pool,
+//! so after an error a new `KafkaClient` is made.
+
+mod api_versions;
+mod consumer;
+mod murmur2;
+mod producer;
+
+use std::convert::Infallible;
+
+use ::kafka::client::{GroupOffsetStorage, KafkaClient};
+use ::kafka::error::Error as KafkaError;
+
+use super::{Client, Headers};
+use crate::config::Config;
+use crate::error::Error;
+use crate::topics::Topics;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) enum KafkaRust {}
+
+/// There are no headers with this client.
+#[derive(Debug)]
+pub(crate) struct NoHeaders(Infallible);
+
+impl Client for KafkaRust {
+    type Headers = NoHeaders;
+    type Consumer = consumer::Consumer;
+    type Producer = producer::Producer;
+
+    fn consumer(config: &Config, topics: &Topics) -> Result<Self::Consumer, Error> {
+        Ok(consumer::Consumer::new(config, topics))
+    }
+
+    fn producer(
+        config: &Config,
+        topics: &Topics,
+        _name: &'static str,
+    ) -> Result<Self::Producer, Error> {
+        Ok(producer::Producer::new(config, topics))
+    }
+}
+
+impl Headers for NoHeaders {
+    fn and(_headers: Option<Self>, _name: &str, _value: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+/// A client without connections yet.
+fn connect(brokers: &[String]) -> KafkaClient {
+    let mut client = KafkaClient::new(brokers.to_vec());
+    client.set_client_id("parity-router".to_owned());
+    client.set_group_offset_storage(Some(GroupOffsetStorage::Kafka));
+    client
+}
+
+/// What the crate says, without the type names of its `Debug` forms where it can be said in words.
+fn words(error: &KafkaError) -> String {
+    match error {
+        KafkaError::Kafka(code) => format!("{code:?}"),
+        KafkaError::NoHostReachable => "no broker can be reached".to_owned(),
+        KafkaError::UnexpectedEOF => "the connection was closed".to_owned(),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,76 @@
+//! The client for everything that Kafka has: librdkafka, by the `rdkafka` crate. It works record by record and hides that in here.
+
+mod admin;
+mod consumer;
+pub(crate) mod embedded;
+mod producer;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+
+use super::{Client, Headers};
+use crate::config::Config;
+use crate::error::Error;
+use crate::topics::Topics;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) enum Librdkafka {}
+
+impl Client for Librdkafka {
+    type Headers = OwnedHeaders;
+    type Consumer = consumer::Consumer;
+    type Producer = producer::Producer;
+
+    fn consumer(config: &Config, topics: &Topics) -> Result<Self::Consumer, Error> {
+        consumer::Consumer::new(config, topics)
+    }
+
+    fn producer(
+        config: &Config,
+        topics: &Topics,
+        name: &'static str,
+    ) -> Result<Self::Producer, Error> {
+        producer::Producer::new(config, topics, name)
+    }
+}
+
+impl Headers for OwnedHeaders {
+    fn and(headers: Option<Self>, name: &str, value: &[u8]) -> Option<Self> {
+        Some(headers.unwrap_or_default().insert(Header {
+            key: name,
+            value: Some(value),
+        }))
+    }
+}
+
+/// What consumers, producers and the admin client have in common.
+fn settings(config: &Config) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings
+        .set("bootstrap.servers", config.brokers.join(","))
+        .set("client.id", "parity-router")
+        // The default lets ten seconds pass before it looks again whether a broker is back.
+        .set("reconnect.backoff.max.ms", "1000")
+        .set_log_level(RDKafkaLogLevel::Info);
+    settings
+}
+
+/// What librdkafka logs is about single connections and attempts; what matters of it the router says itself, once.
+fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            log::error!("librdkafka {facility}: {message}");
+        }
+        _ => log::debug!("librdkafka {facility}: {message}"),
+    }
+}
+
+fn failure(operation: &'static str, error: &KafkaError) -> Error {
+    Error::Kafka {
+        operation,
+        reason: error.to_string(),
+    }
+}

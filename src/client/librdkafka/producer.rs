@@ -1,0 +1,269 @@
+//! librdkafka's producer. Owned by one producer thread; its callbacks run on that thread too, within `poll`.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedHeaders, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::{failure, settings};
+use crate::client::batch::Refusal;
+use crate::client::{Batch, Timestamp};
+use crate::config::Config;
+use crate::error::Error;
+use crate::limits::{BATCHES, ROUND_RECORDS};
+use crate::topics::Topics;
+
+/// See the module.
+pub(crate) struct Producer {
+    producer: BaseProducer<Callbacks>,
+    topics: Topics,
+    /// Batches in flight; their place is part of what librdkafka hands back with each record.
+    slots: Vec<Option<Batch<OwnedHeaders>>>,
+    free: Vec<usize>,
+    /// The batch, and the record in it, at which librdkafka's queue was full.
+    unsent: Option<(usize, usize)>,
+    delivered: VecDeque<Batch<OwnedHeaders>>,
+}
+
+impl Producer {
+    /// See [`Client::producer`](crate::client::Client::producer).
+    pub(super) fn new(config: &Config, topics: &Topics, name: &'static str) -> Result<Self, Error> {
+        let mut settings = settings(config);
+        settings
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            // A record is never given up because of time: it is acknowledged, refused for good, or still on its way at the stop.
+            .set("message.timeout.ms", "0")
+            // What the broker takes at most by default; librdkafka's own default is smaller.
+            .set("message.max.bytes", "1048588")
+            // As Java's producer: by the key where there is one, so that both sides of a mixed system agree.
+            .set("partitioner", "murmur2_random")
+            // Batches arrive as batches already.
+            .set("linger.ms", "1")
+            .set("queue.buffering.max.messages", "100000");
+        let callbacks = Callbacks {
+            name,
+            outstanding: (0..BATCHES).map(|_| AtomicUsize::new(0)).collect(),
+            ..Callbacks::default()
+        };
+        let producer = settings
+            .create_with_context(callbacks)
+            .map_err(|error| failure("make a producer", &error))?;
+        Ok(Self {
+            producer,
+            topics: topics.clone(),
+            slots: (0..BATCHES).map(|_| None).collect(),
+            free: (0..BATCHES).collect(),
+            unsent: None,
+            delivered: VecDeque::new(),
+        })
+    }
+
+    /// Gives librdkafka the records of a batch from `from` on, until its queue is full.
+    fn push(&mut self, slot: usize, from: usize) {
+        let Some(mut batch) = self.slots.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
+        self.unsent = None;
+        for index in from..batch.len() {
+            let headers = batch.take_headers(index);
+            let Some(outgoing) = batch.get(index) else {
+                break;
+            };
+            let record = BaseRecord {
+                topic: self.topics.output(outgoing.output),
+                partition: None,
+                payload: Some(outgoing.value),
+                key: outgoing.key,
+                timestamp: outgoing.origin.timestamp.map(Timestamp::millis),
+                headers,
+                delivery_opaque: slot * ROUND_RECORDS + index,
+            };
+            let Err((error, record)) = self.producer.send(record) else {
+                continue;
+            };
+            let headers = record.headers;
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
+                batch.put_headers(index, headers);
+                self.unsent = Some((slot, index));
+                break;
+            }
+            self.producer
+                .context()
+                .settle(slot * ROUND_RECORDS + index, Some((error, headers)));
+        }
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(batch);
+        }
+    }
+
+    /// Takes over what the callbacks collected.
+    fn collect(&mut self) -> Result<(), Error> {
+        let context = self.producer.context().clone();
+        for failed in context.failed().drain(..) {
+            let Some(Some(batch)) = self.slots.get_mut(failed.slot) else {
+                continue;
+            };
+            let reason =
+                about_the_record(&failed.error).ok_or_else(|| failure("produce", &failed.error))?;
+            batch.refuse(failed.index, reason, failed.headers);
+        }
+        for slot in context.done().drain(..) {
+            if let Some(batch) = self.slots.get_mut(slot).and_then(Option::take) {
+                self.delivered.push_back(batch);
+                self.free.push(slot);
+            }
+        }
+        if context.fatal.load(Relaxed) {
+            let (_, reason) = self
+                .producer
+                .client()
+                .fatal_error()
+                .unwrap_or((RDKafkaErrorCode::Fatal, String::new()));
+            return Err(Error::Kafka {
+                operation: "produce",
+                reason,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Why the broker, or librdkafka in its place, refused this record for what it is: then it is a dead letter. Everything else is about the
+/// topic or the connection and concerns the records behind it as well.
+fn about_the_record(error: &KafkaError) -> Option<Refusal> {
+    match error.rdkafka_error_code()? {
+        RDKafkaErrorCode::MessageSizeTooLarge => Some(Refusal::TooLarge),
+        code @ (RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp) => {
+            Some(Refusal::Invalid(code.to_string()))
+        }
+        _ => None,
+    }
+}
+
+impl crate::client::Producer for Producer {
+    type Headers = OwnedHeaders;
+
+    fn send(&mut self, batch: Batch<OwnedHeaders>) -> Result<(), Error> {
+        let Some(slot) = self.free.pop() else {
+            return Err(Error::Kafka {
+                operation: "produce",
+                reason: "more batches than can exist: a bug".to_owned(),
+            });
+        };
+        if let Some(outstanding) = self.producer.context().outstanding.get(slot) {
+            outstanding.store(batch.len(), Relaxed);
+        }
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(batch);
+        }
+        self.push(slot, 0);
+        Ok(())
+    }
+
+    fn accepts(&self) -> bool {
+        self.unsent.is_none() && !self.free.is_empty()
+    }
+
+    fn poll(&mut self, timeout: Duration) -> Result<(), Error> {
+        self.producer.poll(timeout);
+        self.collect()?;
+        if let Some((slot, index)) = self.unsent {
+            self.push(slot, index);
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self) -> Option<Batch<OwnedHeaders>> {
+        self.delivered.pop_front()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+/// Counts the acknowledgements of each batch.
+#[derive(Default)]
+struct Callbacks {
+    name: &'static str,
+    /// Records not yet acknowledged, by slot.
+    outstanding: Vec<AtomicUsize>,
+    done: Mutex<Vec<usize>>,
+    failed: Mutex<Vec<Failed>>,
+    fatal: AtomicBool,
+}
+
+struct Failed {
+    slot: usize,
+    index: usize,
+    error: KafkaError,
+    headers: Option<OwnedHeaders>,
+}
+
+impl Callbacks {
+    fn done(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Vec<Failed>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The record is through, for good or bad.
+    fn settle(&self, opaque: usize, failed: Option<(KafkaError, Option<OwnedHeaders>)>) {
+        let (slot, index) = (opaque / ROUND_RECORDS, opaque % ROUND_RECORDS);
+        if let Some((error, headers)) = failed {
+            self.failed().push(Failed {
+                slot,
+                index,
+                error,
+                headers,
+            });
+        }
+        if self
+            .outstanding
+            .get(slot)
+            .is_some_and(|outstanding| outstanding.fetch_sub(1, Relaxed) == 1)
+        {
+            self.done().push(slot);
+        }
+    }
+}
+
+impl ClientContext for Callbacks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log::debug!("{}: {error}: {reason}", self.name);
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.fatal.store(true, Relaxed);
+        }
+    }
+}
+
+impl ProducerContext for Callbacks {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let failed = result.as_ref().err();
+        self.settle(
+            opaque,
+            failed.map(|(error, message)| {
+                (
+                    error.clone(),
+                    message.headers().map(BorrowedHeaders::detach),
+                )
+            }),
+        );
+    }
+}

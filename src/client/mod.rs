@@ -1,0 +1,191 @@
+//! The seam: what a Kafka client is to the router. Two threads' worth of it, a [`Consumer`] and a [`Producer`], both about batches:
+//! a poll lends its records one after the other as borrowed views, what is routed travels in a [`Batch`], and what comes back from a
+//! producer is that a batch is delivered. Only the files beside this one name a client's types.
+
+pub(crate) mod batch;
+mod kafka;
+#[cfg(feature = "librdkafka")]
+mod librdkafka;
+
+use std::time::Duration;
+
+pub(crate) use batch::Batch;
+pub(crate) use kafka::KafkaRust;
+#[cfg(feature = "librdkafka")]
+pub(crate) use librdkafka::{Librdkafka, embedded::EmbeddedBroker};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::offsets::{NextOffset, TopicPartition};
+use crate::topics::Topics;
+
+/// A Kafka client: makes consumers and producers.
+pub(crate) trait Client: 'static {
+    /// Headers in the client's own form, moved from the record read to the record written.
+    type Headers: Headers;
+    /// See [`Consumer`].
+    type Consumer: Consumer<Headers = Self::Headers>;
+    /// See [`Producer`].
+    type Producer: Producer<Headers = Self::Headers>;
+
+    /// Makes a consumer; no broker is asked for anything yet. Fails on what no waiting would heal.
+    fn consumer(config: &Config, topics: &Topics) -> Result<Self::Consumer, Error>;
+
+    /// Makes the producer of a lane, as [`Client::consumer`] does. `name` is the thread's.
+    fn producer(
+        config: &Config,
+        topics: &Topics,
+        name: &'static str,
+    ) -> Result<Self::Producer, Error>;
+}
+
+/// A record's headers in a client's own form.
+pub(crate) trait Headers: Send + Sized + 'static {
+    /// `headers`, or none, and behind them one more.
+    fn and(headers: Option<Self>, name: &str, value: &[u8]) -> Option<Self>;
+}
+
+/// A record on loan from a consumer.
+#[derive(Debug)]
+pub(crate) struct Record<'a, H> {
+    /// Where it was read from.
+    pub(crate) partition: TopicPartition,
+    /// Its offset there.
+    pub(crate) offset: i64,
+    /// Its time, where the client has it.
+    pub(crate) timestamp: Option<Timestamp>,
+    /// Its key.
+    pub(crate) key: Option<&'a [u8]>,
+    /// Its value; none is a tombstone.
+    pub(crate) value: Option<&'a [u8]>,
+    /// Its headers; none where it has none, or the client cannot read them.
+    pub(crate) headers: Option<H>,
+}
+
+/// A record's time, in milliseconds since 1970.
+#[cfg_attr(
+    not(feature = "librdkafka"),
+    allow(dead_code, reason = "of the two clients only librdkafka has it")
+)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timestamp {
+    /// Given by its producer.
+    CreateTime(i64),
+    /// Given by the broker.
+    LogAppendTime(i64),
+}
+
+impl Timestamp {
+    /// Milliseconds since 1970.
+    pub(crate) fn millis(self) -> i64 {
+        match self {
+            Self::CreateTime(millis) | Self::LogAppendTime(millis) => millis,
+        }
+    }
+
+    /// Kafka's name for the kind of time (`org.apache.kafka.common.record.TimestampType`), as Spring writes it into a dead letter.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::CreateTime(_) => "CreateTime",
+            Self::LogAppendTime(_) => "LogAppendTime",
+        }
+    }
+}
+
+/// Whether the taker of records has room for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Go on.
+    Left,
+    /// The record was taken; no more of them now.
+    Full,
+}
+
+/// What happened to a consumer besides records.
+#[cfg_attr(
+    not(feature = "librdkafka"),
+    allow(dead_code, reason = "of the two clients only librdkafka has it")
+)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// These partitions are ours from now on, besides those that were; maybe none.
+    Assigned(Vec<TopicPartition>),
+    /// These partitions will be another member's once [`Consumer::release`] is called; until then their offsets can be committed.
+    Revoked(Vec<TopicPartition>),
+    /// As `Revoked`, but they may be another member's already: nothing can be committed.
+    Lost(Vec<TopicPartition>),
+    /// A commit is confirmed.
+    Committed(Vec<NextOffset>),
+    /// A commit failed; what was to be committed has to be tried again.
+    CommitFailed(String),
+    /// No broker can be worked with. The client goes on trying.
+    Unavailable(String),
+    /// A broker answers.
+    Available,
+}
+
+/// Why preparing did not succeed.
+#[derive(Debug)]
+pub(crate) enum NotReady {
+    /// It can succeed later: no broker there, a topic missing that somebody else is to make.
+    Waiting(String),
+    /// It never will.
+    Failed(Error),
+}
+
+/// What the consumer thread needs of a client.
+pub(crate) trait Consumer {
+    /// See [`Client::Headers`].
+    type Headers: Headers;
+
+    /// Checks the broker, makes the topics that are missing and joins the group. Called again until it succeeds; waits for an answer at
+    /// most a few seconds each time.
+    fn prepare(&mut self) -> Result<(), NotReady>;
+
+    /// Lends the records that are there, one after the other, waiting for the first one no longer than `timeout`. Ends early when the
+    /// taker is full, or when something happened that [`Consumer::event`] tells.
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        take: impl FnMut(Record<'_, Self::Headers>) -> Room,
+    ) -> Result<(), Error>;
+
+    /// The oldest event not yet told.
+    fn event(&mut self) -> Option<Event>;
+
+    /// Lends no records until [`Consumer::resume`], but stays in the group as long as it is polled.
+    fn pause(&mut self) -> Result<(), Error>;
+
+    /// Ends a pause.
+    fn resume(&mut self) -> Result<(), Error>;
+
+    /// Begins to commit; the outcome is an event.
+    fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error>;
+
+    /// Gives up what [`Event::Revoked`] or [`Event::Lost`] named.
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), Error>;
+
+    /// Leaves the group. What is assigned goes to the other members at once.
+    fn close(self);
+}
+
+/// What a producer thread needs of a client.
+pub(crate) trait Producer {
+    /// See [`Client::Headers`].
+    type Headers: Headers;
+
+    /// Takes a batch to send. Never waits; call it only when [`Producer::accepts`] says so.
+    fn send(&mut self, batch: Batch<Self::Headers>) -> Result<(), Error>;
+
+    /// Whether a batch may be given to it now.
+    fn accepts(&self) -> bool;
+
+    /// Goes on with sending and takes in acknowledgements, waiting for them no longer than `timeout`. Fails on what no waiting would heal.
+    fn poll(&mut self, timeout: Duration) -> Result<(), Error>;
+
+    /// A batch all of whose records were acknowledged by all in-sync replicas, or refused for good ([`Batch::refused`]).
+    fn delivered(&mut self) -> Option<Batch<Self::Headers>>;
+
+    /// Batches not yet delivered.
+    fn in_flight(&self) -> usize;
+}

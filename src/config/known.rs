@@ -1,0 +1,149 @@
+//! The properties that the program knows, and which of them an unknown one was meant to be. Pure.
+
+use crate::properties::undotted;
+
+/// Every property that is read, in the order of the README's table.
+pub(super) const PROPERTIES: [&str; 26] = [
+    "spring.cloud.stream.bindings.input.destination",
+    "spring.cloud.stream.bindings.even.destination",
+    "spring.cloud.stream.bindings.odd.destination",
+    "spring.cloud.stream.bindings.input.group",
+    "spring.cloud.stream.kafka.bindings.input.consumer.startOffset",
+    "spring.cloud.stream.kafka.bindings.input.consumer.dlqName",
+    "spring.cloud.stream.kafka.binder.brokers",
+    "spring.cloud.stream.kafka.binder.defaultBrokerPort",
+    "spring.cloud.stream.kafka.binder.autoCreateTopics",
+    "spring.cloud.stream.kafka.binder.minPartitionCount",
+    "spring.cloud.stream.kafka.binder.replicationFactor",
+    "parity-router.client",
+    "parity-router.invalid",
+    "server.port",
+    "server.address",
+    "management.server.port",
+    "management.server.address",
+    "management.endpoint.health.show-details",
+    "logging.level.root",
+    // Those that only `/actuator/info` and the group's default name read.
+    "spring.cloud.dataflow.stream.name",
+    "spring.cloud.dataflow.stream.app.label",
+    "spring.cloud.application.guid",
+    "spring.cloud.application.group",
+    "spring.cloud.stream.kafka.binder.zkNodes",
+    "spring.cloud.stream.instanceIndex",
+    "spring.cloud.stream.instanceCount",
+];
+
+/// Prefix of what is this program's alone: there every unknown name is a mistake.
+const OWN_PREFIX: &str = "parity-router.";
+
+/// Letters, at most, that are wrong, missing or too many in a name that was meant to be a known one, and of a short name a quarter of them:
+/// `input` and `output`, which differ in three, are both right.
+const WRONG_LETTERS: usize = 2;
+
+/// Warnings at most: a wrong prefix on all of them is understood from a few.
+const MAX_WARNINGS: usize = 10;
+
+/// A sentence for each name that is not known but was meant to be.
+pub(super) fn near_misses<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+    let mut warnings: Vec<String> = given
+        .filter_map(|(name, origin)| near_miss(name, origin))
+        .collect();
+    if warnings.len() > MAX_WARNINGS {
+        let more = warnings.len() - MAX_WARNINGS;
+        warnings.truncate(MAX_WARNINGS);
+        warnings.push(format!("and {more} more properties that are not known"));
+    }
+    warnings
+}
+
+fn near_miss(name: &str, origin: &str) -> Option<String> {
+    let letters = undotted(name);
+    let distance = |known: &str| strsim::osa_distance(&letters, &undotted(known));
+    let nearest = PROPERTIES.into_iter().min_by_key(|known| distance(known))?;
+    let near = match distance(nearest) {
+        0 => return None,
+        wrong => wrong <= WRONG_LETTERS && wrong <= letters.len() / 4,
+    };
+    let ours = letters.starts_with(&undotted(OWN_PREFIX));
+    (ours || near).then(|| {
+        format!("{name} ({origin}) is not a property of this program; did you mean {nearest}?")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, meant: Option<&str>) {
+        let warning = near_miss(name, "argument");
+        match meant {
+            None => assert_eq!(warning, None),
+            Some(meant) => {
+                assert!(
+                    warning
+                        .as_ref()
+                        .is_some_and(|text| text.contains(&format!("did you mean {meant}?"))),
+                    "{name}: {warning:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn misses() {
+        check(
+            "spring.cloud.stream.bindings.input.destnation",
+            Some("spring.cloud.stream.bindings.input.destination"),
+        );
+        check(
+            "spring.cloud.stream.binding.even.destination",
+            Some("spring.cloud.stream.bindings.even.destination"),
+        );
+        check(
+            "spring.cloud.stream.kafka.binder.broker",
+            Some("spring.cloud.stream.kafka.binder.brokers"),
+        );
+        check(
+            "SPRING_CLOUD_STREAM_KAFKA_BINDER_BROKRES",
+            Some("spring.cloud.stream.kafka.binder.brokers"),
+        );
+        check("parity-router.invlaid", Some("parity-router.invalid"));
+        check("PARITY_ROUTER_KLIENT", Some("parity-router.client"));
+    }
+
+    #[test]
+    fn known_ones_and_neighbours() {
+        for known in PROPERTIES {
+            check(known, None);
+            check(&known.to_uppercase().replace(['.', '-'], "_"), None);
+        }
+        for name in [
+            "spring.cloud.stream.bindings.output.destination",
+            "spring.cloud.stream.bindings.input.contentType",
+            "spring.cloud.stream.bindings.input.consumer.concurrency",
+            "spring.cloud.dataflow.stream.app.type",
+            "management.endpoints.web.exposure.include",
+            "management.metrics.tags.application.name",
+            "management.server.base-path",
+            "server.ssl.key-store",
+            "wavefront.application.name",
+            "spring.kafka.streams.properties.metrics.recording.level",
+            "endpoints.shutdown.enabled",
+            "instance.index",
+            "a",
+            "",
+        ] {
+            check(name, None);
+        }
+    }
+
+    #[test]
+    fn warnings_are_bounded() {
+        let names: Vec<String> = (0..50).map(|n| format!("parity-router.x{n}")).collect();
+        assert_eq!(
+            near_misses(names.iter().map(|name| (name.as_str(), "argument"))).len(),
+            MAX_WARNINGS + 1
+        );
+    }
+}

@@ -1,0 +1,827 @@
+//! From raw properties to finished values. Pure. Every problem is collected: a user sees all of them at once.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use super::known;
+use super::{
+    ActuatorSettings, ClientKind, Config, Group, Info, Invalid, StartOffset, TopicSettings,
+};
+use crate::error::Problem;
+use crate::properties::{Properties, Value};
+
+const DEFAULT_GROUP: &str = "parity-router";
+
+/// Words in an argument's name whose value is not shown: those of Spring Boot's sanitizing, and what holds a login in Kafka's names.
+const SECRETS: [&str; 8] = [
+    "password",
+    "secret",
+    "token",
+    "credential",
+    "passphrase",
+    "jaas",
+    "apikey",
+    "key",
+];
+
+impl Config {
+    /// Reads it; beside it, what is to be warned about. `arguments` are what `/actuator/info` shows.
+    pub(crate) fn read(
+        properties: &Properties,
+        arguments: &[String],
+    ) -> Result<(Self, Vec<String>), Vec<Problem>> {
+        let mut reader = Reader {
+            properties,
+            problems: properties.problems.clone(),
+            warnings: properties.warnings.clone(),
+        };
+        reader
+            .warnings
+            .extend(known::near_misses(properties.given()));
+        let config = reader.config(arguments);
+        if reader.problems.is_empty() {
+            Ok((config, reader.warnings))
+        } else {
+            Err(reader.problems)
+        }
+    }
+
+    /// Where the actuator listens, for who only wants to ask it.
+    pub(crate) fn read_actuator(properties: &Properties) -> Result<ActuatorSettings, Vec<Problem>> {
+        let mut reader = Reader {
+            properties,
+            problems: properties.problems.clone(),
+            warnings: Vec::new(),
+        };
+        let settings = reader.actuator();
+        if reader.problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(reader.problems)
+        }
+    }
+}
+
+struct Reader<'a> {
+    properties: &'a Properties,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn config(&mut self, arguments: &[String]) -> Config {
+        let stream_name = self.text("spring.cloud.dataflow.stream.name");
+        let input = self.inputs();
+        let even = self.output(
+            "spring.cloud.stream.bindings.even.destination",
+            "even",
+            &input,
+        );
+        let odd = self.output(
+            "spring.cloud.stream.bindings.odd.destination",
+            "odd",
+            &input,
+        );
+        let group = self.group(&stream_name);
+        let start_offset = self.start_offset(&group);
+        let invalid = self.invalid(&input, &[&even, &odd], &group);
+        let brokers = self.brokers();
+        Config {
+            client: self.client(),
+            info: Info {
+                stream_name,
+                app_label: self.text("spring.cloud.dataflow.stream.app.label"),
+                app_guid: self.text("spring.cloud.application.guid"),
+                app_group: self.text("spring.cloud.application.group"),
+                brokers: brokers.join(","),
+                zk_nodes: self.text("spring.cloud.stream.kafka.binder.zkNodes"),
+                input: input.join(","),
+                even: even.clone(),
+                odd: odd.clone(),
+                arguments: arguments.iter().map(|argument| masked(argument)).collect(),
+            },
+            brokers,
+            input,
+            even,
+            odd,
+            group,
+            start_offset,
+            invalid,
+            topics: TopicSettings {
+                auto_create: self.parsed(
+                    "spring.cloud.stream.kafka.binder.autoCreateTopics",
+                    true,
+                    "true or false",
+                    |_| true,
+                ),
+                min_partition_count: self.parsed(
+                    "spring.cloud.stream.kafka.binder.minPartitionCount",
+                    1,
+                    "a number from 1 to 2147483647",
+                    |&count| count >= 1,
+                ),
+                replication_factor: self.parsed(
+                    "spring.cloud.stream.kafka.binder.replicationFactor",
+                    -1,
+                    "-1 for the broker's default, or a number from 1 to 32767",
+                    |&factor| factor == -1 || factor >= 1,
+                ),
+            },
+            actuator: self.actuator(),
+        }
+    }
+
+    fn client(&mut self) -> ClientKind {
+        const NAME: &str = "parity-router.client";
+        let default = if cfg!(feature = "librdkafka") {
+            ClientKind::Librdkafka
+        } else {
+            ClientKind::Kafka
+        };
+        let Some(value) = self.given(NAME) else {
+            return default;
+        };
+        match value.text.as_str() {
+            "kafka" => ClientKind::Kafka,
+            "librdkafka" if cfg!(feature = "librdkafka") => ClientKind::Librdkafka,
+            "librdkafka" => self.problem(
+                NAME,
+                &value,
+                "this build has not the client librdkafka, which the default build (cargo feature librdkafka) has; allowed here: kafka",
+                default,
+            ),
+            _ => {
+                let allowed = if cfg!(feature = "librdkafka") { "librdkafka or kafka" } else { "kafka" };
+                self.not_allowed(NAME, &value, allowed, default)
+            }
+        }
+    }
+
+    fn inputs(&mut self) -> Vec<String> {
+        const NAME: &str = "spring.cloud.stream.bindings.input.destination";
+        let value = self.given(NAME).unwrap_or_else(|| by_default("input"));
+        let mut topics: Vec<String> = Vec::new();
+        for topic in value.text.split(',').map(str::trim) {
+            self.check_topic(NAME, &value, topic);
+            if topics.iter().any(|other| other == topic) {
+                self.warnings.push(format!(
+                    "{NAME} ({}) names {topic} twice; it is read once",
+                    value.origin
+                ));
+            } else {
+                topics.push(topic.to_owned());
+            }
+        }
+        topics
+    }
+
+    fn output(&mut self, name: &str, binding: &str, inputs: &[String]) -> String {
+        let value = self.given(name).unwrap_or_else(|| by_default(binding));
+        let topic = value.text.trim();
+        self.check_topic(name, &value, topic);
+        if inputs.iter().any(|input| input == topic) {
+            let message = format!(
+                "{topic} is also in spring.cloud.stream.bindings.input.destination: records would go round; allowed: a topic that is not read"
+            );
+            self.problem(name, &value, &message, ());
+        }
+        topic.to_owned()
+    }
+
+    fn group(&mut self, stream_name: &str) -> Group {
+        match self.given("spring.cloud.stream.bindings.input.group") {
+            None if stream_name.is_empty() => Group::Named(DEFAULT_GROUP.to_owned()),
+            None => Group::Named(stream_name.to_owned()),
+            // Data Flow's stream language writes an empty value as two (escaped) quotes.
+            Some(value) if matches!(value.text.trim(), "" | "\"\"" | "\\\"\\\"" | "''") => {
+                Group::Anonymous
+            }
+            Some(value) => Group::Named(value.text.trim().to_owned()),
+        }
+    }
+
+    fn start_offset(&mut self, group: &Group) -> StartOffset {
+        const NAME: &str = "spring.cloud.stream.kafka.bindings.input.consumer.startOffset";
+        // Spring's rule: an anonymous subscription is about what comes.
+        let default = if *group == Group::Anonymous {
+            StartOffset::Latest
+        } else {
+            StartOffset::Earliest
+        };
+        let Some(value) = self.given(NAME) else {
+            return default;
+        };
+        match value.text.to_ascii_lowercase().as_str() {
+            "earliest" => StartOffset::Earliest,
+            "latest" => StartOffset::Latest,
+            _ => self.not_allowed(NAME, &value, "earliest or latest", default),
+        }
+    }
+
+    fn invalid(&mut self, inputs: &[String], outputs: &[&str], group: &Group) -> Invalid {
+        const NAME: &str = "parity-router.invalid";
+        const DLQ_NAME: &str = "spring.cloud.stream.kafka.bindings.input.consumer.dlqName";
+        let choice = self.given(NAME).unwrap_or_else(|| by_default("dlq"));
+        match choice.text.to_ascii_lowercase().as_str() {
+            "dlq" => (),
+            "skip" => return Invalid::Skip,
+            "fail" => return Invalid::Fail,
+            _ => return self.not_allowed(NAME, &choice, "dlq, skip or fail", Invalid::Fail),
+        }
+        let group = match group {
+            Group::Named(name) => name,
+            Group::Anonymous => "anonymous",
+        };
+        let given = self.given(DLQ_NAME);
+        let mut topics = Vec::new();
+        for input in inputs {
+            let (topic, value) = match &given {
+                Some(value) => (value.text.trim().to_owned(), value.clone()),
+                None => (
+                    format!("error.{input}.{group}"),
+                    by_default("made of destination and group"),
+                ),
+            };
+            // One cause is told once: a bad input is told already, and a name that is given holds for all inputs.
+            let check = if given.is_none() {
+                is_topic(input)
+            } else {
+                topics.is_empty()
+            };
+            if check {
+                self.check_topic(DLQ_NAME, &value, &topic);
+                if inputs.contains(&topic) || outputs.contains(&topic.as_str()) {
+                    let message =
+                        format!("{topic} is also a destination; allowed: a topic of its own");
+                    self.problem(DLQ_NAME, &value, &message, ());
+                }
+            }
+            topics.push(topic);
+        }
+        Invalid::DeadLetter(topics)
+    }
+
+    fn brokers(&mut self) -> Vec<String> {
+        const NAME: &str = "spring.cloud.stream.kafka.binder.brokers";
+        let port: u16 = self.parsed(
+            "spring.cloud.stream.kafka.binder.defaultBrokerPort",
+            9092,
+            "a port from 1 to 65535",
+            |&port| port != 0,
+        );
+        let value = self.given(NAME).unwrap_or_else(|| by_default("localhost"));
+        let list = value.text.trim().trim_matches(['\'', '"']);
+        let mut brokers = Vec::new();
+        for broker in list.split(',').map(str::trim) {
+            match self::broker(broker, port) {
+                Ok(broker) => brokers.push(broker),
+                Err(message) => self.problem(NAME, &value, &message, ()),
+            }
+        }
+        brokers
+    }
+
+    fn actuator(&mut self) -> ActuatorSettings {
+        let port = if self.is_given("management.server.port") {
+            "management.server.port"
+        } else {
+            "server.port"
+        };
+        let address = if self.is_given("management.server.address") {
+            "management.server.address"
+        } else {
+            "server.address"
+        };
+        let details = "management.endpoint.health.show-details";
+        let show_details = match self.given(details) {
+            None => false,
+            Some(value) => match value.text.to_ascii_lowercase().replace('_', "-").as_str() {
+                "always" => true,
+                "never" | "when-authorized" => false,
+                _ => self.not_allowed(details, &value, "never, when-authorized or always", false),
+            },
+        };
+        ActuatorSettings {
+            port: self.parsed(
+                port,
+                8080,
+                "a port from 0 to 65535, where 0 lets the system choose",
+                |_| true,
+            ),
+            address: self
+                .parsed(address, OptionalAddress(None), "an IP address", |_| true)
+                .0,
+            show_details,
+        }
+    }
+
+    fn check_topic(&mut self, name: &str, value: &Value, topic: &str) {
+        if topic.is_empty() {
+            self.problem(
+                name,
+                value,
+                "an empty destination; allowed: the name of a topic",
+                (),
+            );
+        } else if !is_topic(topic) {
+            let message = format!(
+                "{topic:?} is no topic name; allowed: up to 249 of a-z, A-Z, 0-9, '.', '_' and '-', but not \".\" or \"..\""
+            );
+            self.problem(name, value, &message, ());
+        }
+    }
+
+    /// The property, or `default` where it is not given or not as it is allowed to be, which is a problem.
+    fn parsed<T: FromStr>(
+        &mut self,
+        name: &str,
+        default: T,
+        allowed: &str,
+        valid: impl Fn(&T) -> bool,
+    ) -> T {
+        let Some(value) = self.given(name) else {
+            return default;
+        };
+        match value.text.trim().parse() {
+            Ok(parsed) if valid(&parsed) => parsed,
+            _ => self.not_allowed(name, &value, allowed, default),
+        }
+    }
+
+    /// The property's text, empty where it is not given. It is only shown, so a placeholder without a value stays as it is.
+    fn text(&mut self, name: &str) -> String {
+        self.properties
+            .get(name)
+            .ok()
+            .flatten()
+            .map(|value| value.text)
+            .unwrap_or_default()
+    }
+
+    fn is_given(&self, name: &str) -> bool {
+        !matches!(self.properties.get(name), Ok(None))
+    }
+
+    fn given(&mut self, name: &str) -> Option<Value> {
+        match self.properties.get(name) {
+            Ok(value) => value,
+            Err(problem) => {
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
+                None
+            }
+        }
+    }
+
+    fn not_allowed<T>(&mut self, name: &str, value: &Value, allowed: &str, instead: T) -> T {
+        self.problem(
+            name,
+            value,
+            &format!("{:?} is not allowed; allowed: {allowed}", value.text),
+            instead,
+        )
+    }
+
+    fn problem<T>(&mut self, name: &str, value: &Value, message: &str, instead: T) -> T {
+        self.problems.push(Problem {
+            property: name.to_owned(),
+            origin: value.origin.clone(),
+            message: message.to_owned(),
+        });
+        instead
+    }
+}
+
+/// An address where one is given: `Option` has no `FromStr`.
+struct OptionalAddress(Option<IpAddr>);
+
+impl FromStr for OptionalAddress {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(|address| Self(Some(address)))
+    }
+}
+
+fn by_default(text: &str) -> Value {
+    Value {
+        text: text.to_owned(),
+        origin: "default".to_owned(),
+    }
+}
+
+/// Whether Kafka takes it as the name of a topic (`org.apache.kafka.common.internals.Topic`).
+fn is_topic(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.chars().all(legal)
+}
+
+/// `host:port` of one element of the list: `[PLAINTEXT://]host[:port]`, an IPv6 host in brackets or alone.
+fn broker(given: &str, default_port: u16) -> Result<String, String> {
+    const ALLOWED: &str = "allowed: [PLAINTEXT://]host[:port], separated by commas";
+    let address = match given.split_once("://") {
+        Some((protocol, address)) if protocol.eq_ignore_ascii_case("PLAINTEXT") => address,
+        Some((protocol, _)) => {
+            return Err(format!(
+                "{protocol}:// in {given:?}: this build speaks PLAINTEXT only; {ALLOWED}"
+            ));
+        }
+        None => given,
+    };
+    let (host, port) = if address.parse::<Ipv6Addr>().is_ok() {
+        (format!("[{address}]"), None)
+    } else if let Some(rest) = address.strip_prefix('[') {
+        let (host, rest) = rest
+            .split_once(']')
+            .ok_or_else(|| format!("{given:?} has no closing bracket; {ALLOWED}"))?;
+        if host.parse::<Ipv6Addr>().is_err() {
+            return Err(format!(
+                "{host:?} in {given:?} is no IPv6 address; {ALLOWED}"
+            ));
+        }
+        (
+            format!("[{host}]"),
+            if rest.is_empty() {
+                None
+            } else {
+                Some(rest.strip_prefix(':').unwrap_or("none"))
+            },
+        )
+    } else {
+        let (host, port) = address
+            .split_once(':')
+            .map_or((address, None), |(host, port)| (host, Some(port)));
+        (host.to_owned(), port)
+    };
+    if host.is_empty()
+        || host
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || c == '/')
+    {
+        return Err(format!("{given:?} names no host; {ALLOWED}"));
+    }
+    let port = match port {
+        None => default_port,
+        Some(port) => match port.parse::<u16>() {
+            Ok(port) if port != 0 => port,
+            _ => return Err(format!("{port:?} in {given:?} is no port; {ALLOWED}")),
+        },
+    };
+    Ok(format!("{host}:{port}"))
+}
+
+/// The argument, its value hidden where its name tells of a secret.
+fn masked(argument: &str) -> String {
+    let Some((name, _)) = argument.split_once('=') else {
+        return argument.to_owned();
+    };
+    let mut parts = name.split(['.', '-', '_']).map(str::to_ascii_lowercase);
+    let secret = parts.any(|part| {
+        SECRETS
+            .iter()
+            .any(|word| part == *word || (word.len() > 3 && part.contains(word)))
+    });
+    if secret {
+        format!("{name}=******")
+    } else {
+        argument.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RECIPE: [&str; 3] = [
+        "--spring.cloud.stream.bindings.input.destination=timeDest",
+        "--spring.cloud.stream.bindings.even.destination=evenDest",
+        "--spring.cloud.stream.bindings.odd.destination=oddDest",
+    ];
+
+    fn read(arguments: &[&str]) -> Result<(Config, Vec<String>), Vec<Problem>> {
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
+        Config::read(&Properties::of_arguments(&arguments), &arguments)
+    }
+
+    /// The recipe's arguments and these in front give a configuration of which `part` is `expected`.
+    #[track_caller]
+    fn check<T: PartialEq + std::fmt::Debug>(
+        arguments: &[&str],
+        part: impl Fn(Config) -> T,
+        expected: T,
+    ) {
+        let (config, _) = read(&[arguments, &RECIPE].concat()).unwrap();
+        assert_eq!(part(config), expected);
+    }
+
+    /// They give one problem for each of these pairs of property and a part of the sentence.
+    #[track_caller]
+    fn check_problems(arguments: &[&str], expected: &[(&str, &str)]) {
+        let problems = read(&[arguments, &RECIPE].concat()).unwrap_err();
+        assert_eq!(problems.len(), expected.len(), "{problems:?}");
+        for (problem, (property, part)) in problems.iter().zip(expected) {
+            assert!(
+                problem.property == *property && problem.to_string().contains(part),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_recipe() {
+        let (config, warnings) = read(&RECIPE).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(config.input, ["timeDest"]);
+        assert_eq!(
+            (config.even.as_str(), config.odd.as_str()),
+            ("evenDest", "oddDest")
+        );
+        assert_eq!(config.brokers, ["localhost:9092"]);
+        assert_eq!(config.group, Group::Named("parity-router".to_owned()));
+        assert_eq!(config.start_offset, StartOffset::Earliest);
+        assert_eq!(
+            config.invalid,
+            Invalid::DeadLetter(vec!["error.timeDest.parity-router".to_owned()])
+        );
+        assert_eq!(
+            config.topics,
+            TopicSettings {
+                auto_create: true,
+                min_partition_count: 1,
+                replication_factor: -1
+            }
+        );
+        assert_eq!(
+            config.actuator,
+            ActuatorSettings {
+                address: None,
+                port: 8080,
+                show_details: false
+            }
+        );
+    }
+
+    #[test]
+    fn what_a_real_data_flow_passes() {
+        let json = include_str!("../../tests/fixtures/spring-application-json.json");
+        let properties = Properties::read(
+            &[],
+            [("SPRING_APPLICATION_JSON".to_owned(), json.to_owned())],
+            [],
+        );
+        let (config, warnings) = Config::read(&properties, &[]).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(config.brokers, ["127.0.0.1:9092"]);
+        assert_eq!(
+            (config.actuator.port, config.group),
+            (19548, Group::Named("timeStampStream".to_owned()))
+        );
+        assert_eq!(config.info.app_guid, "timeStampStream.python-router-v2-0");
+    }
+
+    #[test]
+    fn without_destinations_the_bindings_names() {
+        let (config, _) = read(&[]).unwrap();
+        assert_eq!(
+            (config.input, config.even, config.odd),
+            (
+                vec!["input".to_owned()],
+                "even".to_owned(),
+                "odd".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn destinations() {
+        let input = |list: &str| format!("--spring.cloud.stream.bindings.input.destination={list}");
+        check(
+            &[&input("a, b")],
+            |config| config.input,
+            vec!["a".to_owned(), "b".to_owned()],
+        );
+        let name = "spring.cloud.stream.bindings.input.destination";
+        check_problems(&[&input("")], &[(name, "an empty destination")]);
+        check_problems(&[&input("a,,b")], &[(name, "an empty destination")]);
+        check_problems(&[&input("a b")], &[(name, "is no topic name")]);
+        check_problems(
+            &[&input("evenDest")],
+            &[(
+                "spring.cloud.stream.bindings.even.destination",
+                "records would go round",
+            )],
+        );
+        check_problems(
+            &[&input("x,error.x.parity-router")],
+            &[(
+                "spring.cloud.stream.kafka.bindings.input.consumer.dlqName",
+                "is also a destination",
+            )],
+        );
+        let (config, warnings) = read(&[&input("a,a"), RECIPE[1], RECIPE[2]]).unwrap();
+        assert_eq!((config.input, warnings.len()), (vec!["a".to_owned()], 1));
+        check(
+            &["--spring.cloud.stream.bindings.odd.destination=evenDest"],
+            |config| config.odd,
+            "evenDest".to_owned(),
+        );
+    }
+
+    #[test]
+    fn groups() {
+        let group = "--spring.cloud.stream.bindings.input.group=";
+        let stream = "--spring.cloud.dataflow.stream.name=stream";
+        let named = |name: &str| Group::Named(name.to_owned());
+        check(&[stream], |config| config.group, named("stream"));
+        check(
+            &[stream, &format!("{group}g")],
+            |config| config.group,
+            named("g"),
+        );
+        let anonymous = (
+            Group::Anonymous,
+            StartOffset::Latest,
+            Invalid::DeadLetter(vec!["error.timeDest.anonymous".to_owned()]),
+        );
+        for empty in ["", "\"\"", "\\\"\\\""] {
+            let arguments = [stream, &format!("{group}{empty}")];
+            check(
+                &arguments,
+                |config| (config.group, config.start_offset, config.invalid),
+                anonymous.clone(),
+            );
+        }
+        let dlq = "spring.cloud.stream.kafka.bindings.input.consumer.dlqName";
+        check_problems(&[&format!("{group}a/b")], &[(dlq, "is no topic name")]);
+        check(
+            &[&format!("{group}a/b"), "--parity-router.invalid=skip"],
+            |config| config.invalid,
+            Invalid::Skip,
+        );
+        let own = format!("--{dlq}=dead");
+        check(
+            &[&format!("{group}a/b"), &own],
+            |config| config.invalid,
+            Invalid::DeadLetter(vec!["dead".to_owned()]),
+        );
+    }
+
+    #[test]
+    fn brokers() {
+        let brokers = |list: &str| format!("--spring.cloud.stream.kafka.binder.brokers={list}");
+        let list = |list: &[&str]| -> Vec<String> {
+            list.iter().map(|&broker| broker.to_owned()).collect()
+        };
+        check(&[&brokers("a")], |config| config.brokers, list(&["a:9092"]));
+        check(
+            &[&brokers("a:1, b:2 ,PLAINTEXT://c,plaintext://d:3")],
+            |config| config.brokers,
+            list(&["a:1", "b:2", "c:9092", "d:3"]),
+        );
+        check(
+            &[&brokers("'a:1,b'")],
+            |config| config.brokers,
+            list(&["a:1", "b:9092"]),
+        );
+        check(
+            &[&brokers("[::1]:1,[::1],::1")],
+            |config| config.brokers,
+            list(&["[::1]:1", "[::1]:9092", "[::1]:9092"]),
+        );
+        let port = "--spring.cloud.stream.kafka.binder.default-broker-port=7";
+        check(
+            &[port, &brokers("a,b:8")],
+            |config| config.brokers,
+            list(&["a:7", "b:8"]),
+        );
+        let name = "spring.cloud.stream.kafka.binder.brokers";
+        for (bad, part) in [
+            ("", "names no host"),
+            ("a,", "names no host"),
+            ("a:x", "is no port"),
+            ("a:0", "is no port"),
+            ("a:99999", "is no port"),
+            ("a:", "is no port"),
+            ("SSL://a", "PLAINTEXT only"),
+            ("[::1", "no closing bracket"),
+            ("[a]:1", "no IPv6 address"),
+            ("[::1]x", "is no port"),
+            ("a b", "names no host"),
+        ] {
+            check_problems(&[&brokers(bad)], &[(name, part)]);
+        }
+    }
+
+    #[test]
+    fn numbers_and_choices() {
+        check(&["--server.port=1"], |config| config.actuator.port, 1);
+        check(
+            &["--server.port=1", "--management.server.port=2"],
+            |config| config.actuator.port,
+            2,
+        );
+        check(
+            &["--server.address=127.0.0.1"],
+            |config| config.actuator.address,
+            Some("127.0.0.1".parse().unwrap()),
+        );
+        check(
+            &["--management.endpoint.health.show-details=ALWAYS"],
+            |config| config.actuator.show_details,
+            true,
+        );
+        check(
+            &["--parity-router.client=kafka"],
+            |config| config.client,
+            ClientKind::Kafka,
+        );
+        for (argument, allowed) in [
+            ("server.port=x", "a port from 0 to 65535"),
+            ("server.port=65536", "a port from 0 to 65535"),
+            ("management.server.port=", "a port from 0 to 65535"),
+            ("server.address=host", "an IP address"),
+            ("parity-router.client=java", "kafka"),
+            ("parity-router.invalid=drop", "dlq, skip or fail"),
+            (
+                "spring.cloud.stream.kafka.bindings.input.consumer.startOffset=middle",
+                "earliest or latest",
+            ),
+            (
+                "spring.cloud.stream.kafka.binder.autoCreateTopics=yes",
+                "true or false",
+            ),
+            (
+                "spring.cloud.stream.kafka.binder.minPartitionCount=0",
+                "a number from 1",
+            ),
+            (
+                "spring.cloud.stream.kafka.binder.replicationFactor=0",
+                "-1 for the broker's default",
+            ),
+            (
+                "management.endpoint.health.show-details=yes",
+                "never, when-authorized or always",
+            ),
+            ("server.port=${nowhere}", "${nowhere}"),
+        ] {
+            let name = argument.split_once('=').unwrap().0;
+            check_problems(&[&format!("--{argument}")], &[(name, allowed)]);
+        }
+    }
+
+    #[test]
+    fn all_problems_at_once() {
+        let arguments = [
+            "--server.port=x",
+            "--spring.cloud.stream.bindings.input.destination=",
+            "--parity-router.invalid=x",
+        ];
+        assert_eq!(read(&arguments).unwrap_err().len(), 3);
+    }
+
+    #[cfg(not(feature = "librdkafka"))]
+    #[test]
+    fn a_client_that_this_build_has_not() {
+        check_problems(
+            &["--parity-router.client=librdkafka"],
+            &[("parity-router.client", "the default build")],
+        );
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        for secret in [
+            "--ssl.key.password=x",
+            "--app.token=x",
+            "--sasl.jaas.config=x",
+            "--my-secret=x",
+            "admin-user-credentials=x",
+            "--ssl.key=x",
+        ] {
+            assert!(masked(secret).ends_with("=******"), "{secret}");
+        }
+        for open in [
+            "--server.port=1",
+            "--monkey=1",
+            "word",
+            "--spring.cloud.stream.bindings.input.destination=keys",
+        ] {
+            assert_eq!(masked(open), open);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_list_of_brokers_is_read(list in "[a-c:,/\\[\\]0-9 é]{0,40}") {
+            let _ = read(&[&format!("--spring.cloud.stream.kafka.binder.brokers={list}")]);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Which offset may be committed, per partition. Pure; owned by the consumer thread.
+//!
+//! Records are dispatched in rounds: what one poll brought, at most one batch for each lane. A round is done when all its batches
+//! are delivered. Rounds are done in any order, but only those without an undone one before them count: an offset may be committed
+//! when every record below it has been delivered, out of both producers.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// A partition of one of the input topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TopicPartition {
+    /// Index of the topic in [`Config::input`](crate::config::Config::input).
+    pub(crate) topic: u16,
+    /// Partition number.
+    pub(crate) partition: i32,
+}
+
+/// A partition and the offset after the last record that counts: what Kafka wants committed.
+pub(crate) type NextOffset = (TopicPartition, i64);
+
+/// Identifies a round; they are numbered from 0 in the order of dispatch.
+pub(crate) type Round = u64;
+
+/// Meeting point of what was dispatched and what was delivered.
+#[derive(Debug, Default)]
+pub(crate) struct OffsetTracker {
+    /// Rounds in flight, oldest first; the front one is never done.
+    rounds: VecDeque<InFlight>,
+    /// Number of the front round, or of the next one where none is in flight.
+    first: Round,
+    /// The next offset of each partition, all below it delivered.
+    delivered: BTreeMap<TopicPartition, i64>,
+    /// What the broker has confirmed.
+    committed: BTreeMap<TopicPartition, i64>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    /// Batches not yet delivered.
+    batches: usize,
+    /// Where each partition stands after this round.
+    ends: Vec<NextOffset>,
+}
+
+impl OffsetTracker {
+    /// The number that the next dispatched round will have.
+    pub(crate) fn next_round(&self) -> Round {
+        self.first + self.rounds.len() as Round
+    }
+
+    /// A round of so many batches goes out, after which the partitions stand at `ends`. It may have none: all its records were skipped.
+    pub(crate) fn dispatch(&mut self, batches: usize, ends: Vec<NextOffset>) {
+        self.rounds.push_back(InFlight { batches, ends });
+        self.settle();
+    }
+
+    /// A batch of `round` is delivered.
+    pub(crate) fn deliver(&mut self, round: Round) {
+        let index = round
+            .checked_sub(self.first)
+            .and_then(|index| usize::try_from(index).ok());
+        if let Some(in_flight) = index.and_then(|index| self.rounds.get_mut(index)) {
+            in_flight.batches = in_flight.batches.saturating_sub(1);
+        }
+        self.settle();
+    }
+
+    /// Rounds not yet done.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.rounds.len()
+    }
+
+    /// What may be committed and is not confirmed yet.
+    pub(crate) fn committable(&self) -> Vec<NextOffset> {
+        let unconfirmed = |(partition, next): &(&TopicPartition, &i64)| {
+            self.committed
+                .get(partition)
+                .is_none_or(|offset| offset < next)
+        };
+        self.delivered
+            .iter()
+            .filter(unconfirmed)
+            .map(|(&partition, &next)| (partition, next))
+            .collect()
+    }
+
+    /// The broker has confirmed this commit.
+    pub(crate) fn confirm(&mut self, offsets: &[NextOffset]) {
+        for &(partition, next) in offsets {
+            // A confirmation can arrive after the partition was taken away; it is nothing to remember then.
+            if self.delivered.contains_key(&partition) {
+                self.committed.insert(partition, next);
+            }
+        }
+    }
+
+    /// These partitions are another consumer's now: nothing of them may be committed any more, even if a delivery is still to come.
+    pub(crate) fn revoke(&mut self, partitions: &[TopicPartition]) {
+        for round in &mut self.rounds {
+            round
+                .ends
+                .retain(|(partition, _)| !partitions.contains(partition));
+        }
+        for partition in partitions {
+            self.delivered.remove(partition);
+            self.committed.remove(partition);
+        }
+    }
+
+    /// Takes the done rounds from the front.
+    fn settle(&mut self) {
+        while self.rounds.front().is_some_and(|round| round.batches == 0) {
+            if let Some(round) = self.rounds.pop_front() {
+                self.delivered.extend(round.ends);
+                self.first += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const A: TopicPartition = TopicPartition {
+        topic: 0,
+        partition: 0,
+    };
+    const B: TopicPartition = TopicPartition {
+        topic: 0,
+        partition: 1,
+    };
+
+    #[track_caller]
+    fn check(tracker: &OffsetTracker, committable: &[NextOffset], in_flight: usize) {
+        assert_eq!(
+            (tracker.committable().as_slice(), tracker.in_flight()),
+            (committable, in_flight)
+        );
+    }
+
+    #[test]
+    fn a_round_is_done_when_both_lanes_are() {
+        let mut tracker = OffsetTracker::default();
+        tracker.dispatch(2, vec![(A, 10)]);
+        check(&tracker, &[], 1);
+        tracker.deliver(0);
+        check(&tracker, &[], 1);
+        tracker.deliver(0);
+        check(&tracker, &[(A, 10)], 0);
+    }
+
+    #[test]
+    fn an_undone_round_holds_those_behind_it() {
+        let mut tracker = OffsetTracker::default();
+        tracker.dispatch(1, vec![(A, 10)]);
+        tracker.dispatch(1, vec![(A, 20), (B, 5)]);
+        assert_eq!(tracker.next_round(), 2);
+        tracker.deliver(1);
+        check(&tracker, &[], 2);
+        tracker.deliver(0);
+        check(&tracker, &[(A, 20), (B, 5)], 0);
+        assert_eq!(tracker.next_round(), 2);
+    }
+
+    #[test]
+    fn a_round_without_batches_is_done_at_once_but_in_its_turn() {
+        let mut tracker = OffsetTracker::default();
+        tracker.dispatch(0, vec![(A, 3)]);
+        check(&tracker, &[(A, 3)], 0);
+        tracker.dispatch(1, vec![(A, 4)]);
+        tracker.dispatch(0, vec![(A, 5)]);
+        check(&tracker, &[(A, 3)], 2);
+        tracker.deliver(1);
+        check(&tracker, &[(A, 5)], 0);
+    }
+
+    #[test]
+    fn a_confirmed_offset_is_not_committed_again() {
+        let mut tracker = OffsetTracker::default();
+        tracker.dispatch(0, vec![(A, 3), (B, 7)]);
+        tracker.confirm(&[(A, 3)]);
+        check(&tracker, &[(B, 7)], 0);
+        tracker.dispatch(0, vec![(A, 4)]);
+        check(&tracker, &[(A, 4), (B, 7)], 0);
+    }
+
+    #[test]
+    fn a_revoked_partition_is_forgotten() {
+        let mut tracker = OffsetTracker::default();
+        tracker.dispatch(0, vec![(A, 3)]);
+        tracker.dispatch(1, vec![(A, 4), (B, 1)]);
+        tracker.revoke(&[A]);
+        tracker.confirm(&[(A, 3)]);
+        check(&tracker, &[], 1);
+        tracker.deliver(1);
+        check(&tracker, &[(B, 1)], 0);
+        // A delivery of a round that is long done, or of none, changes nothing.
+        tracker.deliver(0);
+        tracker.deliver(99);
+        check(&tracker, &[(B, 1)], 0);
+    }
+
+    proptest! {
+        /// Whatever the order of deliveries: the committable offset is that of the longest prefix of done rounds.
+        #[test]
+        fn commits_follow_the_longest_done_prefix(
+            sizes in prop::collection::vec(0..3usize, 1..12),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+        ) {
+            let mut tracker = OffsetTracker::default();
+            let mut left = sizes.clone();
+            for (round, &batches) in sizes.iter().enumerate() {
+                tracker.dispatch(batches, vec![(A, round as i64 + 1)]);
+            }
+            for pick in picks {
+                let undone: Vec<usize> = (0..left.len()).filter(|&round| left[round] > 0).collect();
+                if undone.is_empty() {
+                    break;
+                }
+                let round = undone[pick.index(undone.len())];
+                left[round] -= 1;
+                tracker.deliver(round as Round);
+                let done = left.iter().take_while(|&&batches| batches == 0).count();
+                let expected: Vec<NextOffset> = if done == 0 { vec![] } else { vec![(A, done as i64)] };
+                prop_assert_eq!(tracker.committable(), expected);
+                prop_assert_eq!(tracker.in_flight(), left.len() - done);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Body of the threads `producer-even` and `producer-odd`: takes batches, sends them, tells the consumer what is delivered. Each owns its
+//! Kafka producer. When the consumer closes the channel it drains and ends.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::client::{Batch, Producer};
+use crate::config::Invalid;
+use crate::error::Error;
+use crate::health::Health;
+use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, POLL, WARNING_INTERVAL};
+use crate::route::Lane;
+use crate::thread::Stop;
+use crate::throttle::Throttle;
+use crate::topics::Topics;
+
+/// What a producer thread works with.
+pub(crate) struct Outlet<H> {
+    /// Whose records it writes.
+    pub(crate) lane: Lane,
+    /// The thread's name.
+    pub(crate) name: &'static str,
+    /// From the consumer.
+    pub(crate) batches: Receiver<Batch<H>>,
+    /// Back to the consumer. It has room for every batch that can exist, so that the two never wait for each other.
+    pub(crate) delivered: Sender<Batch<H>>,
+}
+
+/// Body of the thread.
+pub(crate) fn run<P: Producer>(
+    mut producer: P,
+    outlet: &Outlet<P::Headers>,
+    invalid: &Invalid,
+    topics: &Topics,
+    health: &Health,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let mut desk = Desk {
+        outlet,
+        invalid,
+        topics,
+        health,
+        warnings: Throttle::new(WARNING_INTERVAL),
+    };
+    loop {
+        let busy = producer.in_flight() > 0;
+        if producer.accepts() {
+            let wait = if busy { ACKNOWLEDGEMENT_POLL } else { POLL };
+            match outlet.batches.recv_timeout(wait) {
+                Ok(batch) => producer.send(batch)?,
+                Err(RecvTimeoutError::Timeout) => (),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            producer.poll(Duration::ZERO)?;
+        } else {
+            producer.poll(ACKNOWLEDGEMENT_POLL)?;
+        }
+        desk.take_delivered(&mut producer)?;
+    }
+    let deadline = stop.deadline_but(COMMIT_WITHIN);
+    while producer.in_flight() > 0 && Instant::now() < deadline {
+        producer.poll(ACKNOWLEDGEMENT_POLL)?;
+        desk.take_delivered(&mut producer)?;
+    }
+    match producer.in_flight() {
+        0 => Ok(()),
+        count => Err(Error::Undelivered {
+            role: outlet.name,
+            count,
+        }),
+    }
+}
+
+/// Where delivered batches are counted and handed back.
+struct Desk<'a, H> {
+    outlet: &'a Outlet<H>,
+    invalid: &'a Invalid,
+    topics: &'a Topics,
+    health: &'a Health,
+    warnings: Throttle,
+}
+
+impl<H: crate::client::Headers> Desk<'_, H> {
+    fn take_delivered<P: Producer<Headers = H>>(&mut self, producer: &mut P) -> Result<(), Error> {
+        while let Some(mut batch) = producer.delivered() {
+            self.count(&batch);
+            if batch.refused.is_empty() {
+                // Fails only when the consumer has ended: then nobody commits any more.
+                let _ = self.outlet.delivered.send(batch);
+                continue;
+            }
+            self.refused(&mut batch)?;
+            if batch.is_empty() {
+                let _ = self.outlet.delivered.send(batch);
+            } else {
+                producer.send(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the broker refuses for good is handled as what cannot be routed: the batch becomes one of dead letters.
+    fn refused(&mut self, batch: &mut Batch<H>) -> Result<(), Error> {
+        for (index, reason) in &batch.refused {
+            let Some(record) = batch.get(*index) else {
+                continue;
+            };
+            let (partition, offset) = (record.origin.partition, record.origin.offset);
+            let (input, output) = (
+                self.topics.input(partition.topic),
+                self.topics.output(record.output),
+            );
+            let what = format!(
+                "{input}-{}, offset {offset}: topic {output} refused the record: {reason}",
+                partition.partition
+            );
+            if Topics::is_dead_letter(record.output) || matches!(self.invalid, Invalid::Fail) {
+                return Err(Error::Kafka {
+                    operation: "produce",
+                    reason: what,
+                });
+            }
+            if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+                log::warn!("{what} ({suppressed} more like this since the last line)");
+            }
+        }
+        if matches!(self.invalid, Invalid::Skip) {
+            self.health
+                .counters
+                .skipped
+                .fetch_add(batch.refused.len() as u64, Relaxed);
+        }
+        batch.retarget_refused(self.topics);
+        Ok(())
+    }
+
+    /// Counts what was acknowledged.
+    fn count(&self, batch: &Batch<H>) {
+        let refused = |index: &usize| batch.refused.iter().any(|(other, _)| other == index);
+        let acknowledged = batch
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| batch.refused.is_empty() || !refused(index));
+        let mut dead_lettered = 0;
+        let mut routed = 0;
+        for (_, record) in acknowledged {
+            if Topics::is_dead_letter(record.output) {
+                dead_lettered += 1;
+            } else {
+                routed += 1;
+            }
+        }
+        let lane = match self.outlet.lane {
+            Lane::Even => &self.health.counters.even,
+            Lane::Odd => &self.health.counters.odd,
+        };
+        lane.fetch_add(routed, Relaxed);
+        self.health
+            .counters
+            .dead_lettered
+            .fetch_add(dead_lettered, Relaxed);
+    }
+}

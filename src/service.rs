@@ -1,0 +1,239 @@
+//! Composition root: makes the channels, starts the threads, waits for an event, stops in order. Read this first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::actuator;
+#[cfg(feature = "librdkafka")]
+use crate::client::Librdkafka;
+use crate::client::{Batch, Client, KafkaRust};
+use crate::config::{ClientKind, Config};
+use crate::consumer::{self, Lanes};
+use crate::error::{self, Error};
+use crate::health::Health;
+use crate::limits::{BATCHES, JOIN_WITHIN, ROUNDS, STOP_WITHIN};
+use crate::producer::{self, Outlet};
+use crate::route::Lane;
+use crate::signals;
+use crate::thread::{self, EVENTS, Event, Running, Stop};
+use crate::topics::Topics;
+
+/// A router at work.
+pub(crate) struct Service {
+    health: Arc<Health>,
+    #[cfg(feature = "librdkafka")]
+    port: u16,
+    events: (Sender<Event>, Receiver<Event>),
+    stop: Stop,
+    /// The actuator goes last: until then it tells how the stop goes.
+    actuator_ends: Arc<AtomicBool>,
+    actuator: Running,
+    signals: (signal_hook::iterator::Handle, Running),
+    /// Consumer and producers.
+    pipeline: Vec<Running>,
+}
+
+impl Service {
+    /// Starts the threads. The actuator's port is bound first: a port that is taken is told before Kafka is touched.
+    pub(crate) fn start(config: Config) -> Result<Self, Error> {
+        let config = Arc::new(config);
+        let health = Arc::new(Health::default());
+        let events = bounded(EVENTS);
+        let actuator_ends = Arc::new(AtomicBool::new(false));
+        let bound = actuator::bind(&config.actuator)?;
+        let port = bound.port();
+        log::info!("actuator on port {port}");
+        let actuator = {
+            let (config, health, ends, events) = (
+                config.clone(),
+                health.clone(),
+                actuator_ends.clone(),
+                events.0.clone(),
+            );
+            let request_stop = move || {
+                // Full means that others have asked already.
+                let _ = events.try_send(Event::StopRequested("the actuator's shutdown"));
+            };
+            move || bound.run(&health, &config.info, request_stop, &ends)
+        };
+        let actuator = thread::spawn("actuator", events.0.clone(), actuator)?;
+        let signals = signals::install()?;
+        let signals_handle = signals.handle();
+        let to_main = events.0.clone();
+        let signals = thread::spawn("signals", events.0.clone(), move || {
+            signals::run(signals, &to_main);
+            Ok(())
+        })?;
+        let stop = Stop::default();
+        let pipeline = match config.client {
+            #[cfg(feature = "librdkafka")]
+            ClientKind::Librdkafka => {
+                start_pipeline::<Librdkafka>(&config, &health, &stop, &events.0)
+            }
+            #[cfg(not(feature = "librdkafka"))]
+            ClientKind::Librdkafka => Err(Error::Kafka {
+                operation: "start",
+                reason: "this build has no librdkafka".to_owned(),
+            }),
+            ClientKind::Kafka => start_pipeline::<KafkaRust>(&config, &health, &stop, &events.0),
+        }?;
+        Ok(Self {
+            health,
+            #[cfg(feature = "librdkafka")]
+            port,
+            events,
+            stop,
+            actuator_ends,
+            actuator,
+            signals: (signals_handle, signals),
+            pipeline,
+        })
+    }
+
+    /// Waits until somebody asks for a stop, or until a thread ends unasked; then stops in order.
+    pub(crate) fn run(self) -> Result<(), Error> {
+        let unasked = match self.events.1.recv() {
+            Ok(Event::StopRequested(who)) => {
+                log::info!("stopping: {who}");
+                None
+            }
+            Ok(Event::Ended(name)) => {
+                self.health.break_liveness();
+                Some(Error::Ended(name))
+            }
+            // This thread holds a sender itself.
+            Err(_) => Some(Error::Ended("main")),
+        };
+        let deadline = Instant::now() + STOP_WITHIN;
+        self.health.stopping();
+        self.stop.begin(deadline);
+        let Self {
+            health,
+            events,
+            actuator_ends,
+            actuator,
+            signals,
+            pipeline,
+            ..
+        } = self;
+        let mut errors = join(
+            pipeline,
+            &events.1,
+            deadline.checked_sub(JOIN_WITHIN).unwrap_or(deadline),
+        );
+        signals.0.close();
+        actuator_ends.store(true, Relaxed);
+        errors.extend(join(vec![signals.1, actuator], &events.1, deadline));
+        log::info!("stopped: {}", health.counters);
+        // What a thread ended with says more than that it ended.
+        if errors.is_empty() {
+            errors.extend(unasked);
+        }
+        let mut errors = errors.into_iter();
+        match errors.next() {
+            None => Ok(()),
+            Some(first) => {
+                for other in errors {
+                    log::error!("also: {}", error::report(&other));
+                }
+                Err(first)
+            }
+        }
+    }
+}
+
+/// What the demo needs besides.
+#[cfg(feature = "librdkafka")]
+impl Service {
+    /// The actuator's port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Counters and state.
+    pub(crate) fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// Where to ask for a stop.
+    pub(crate) fn events(&self) -> &Sender<Event> {
+        &self.events.0
+    }
+}
+
+/// The threads that records run through, producers first.
+fn start_pipeline<C: Client>(
+    config: &Arc<Config>,
+    health: &Arc<Health>,
+    stop: &Stop,
+    events: &Sender<Event>,
+) -> Result<Vec<Running>, Error> {
+    let topics = Arc::new(Topics::new(config));
+    let (to_consumer, delivered) = bounded(BATCHES);
+    let mut running = Vec::new();
+    let mut start_producer =
+        |lane: Lane, name: &'static str| -> Result<Sender<Batch<C::Headers>>, Error> {
+            let (sender, batches) = bounded(ROUNDS);
+            let outlet = Outlet {
+                lane,
+                name,
+                batches,
+                delivered: to_consumer.clone(),
+            };
+            let (config, health, stop, topics) =
+                (config.clone(), health.clone(), stop.clone(), topics.clone());
+            let body = move || {
+                let producer = C::producer(&config, &topics, name)?;
+                producer::run(producer, &outlet, &config.invalid, &topics, &health, &stop)
+            };
+            running.push(thread::spawn(name, events.clone(), body)?);
+            Ok(sender)
+        };
+    let even = start_producer(Lane::Even, "producer-even")?;
+    let odd = start_producer(Lane::Odd, "producer-odd")?;
+    // Else the consumer would wait for a third producer at the end.
+    drop(to_consumer);
+    let lanes = Lanes {
+        even,
+        odd,
+        delivered,
+    };
+    let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
+    let body = move || {
+        let consumer = C::consumer(&config, &topics)?;
+        consumer::run(consumer, lanes, &config, &topics, &health, &stop)
+    };
+    running.push(thread::spawn("consumer", events.clone(), body)?);
+    Ok(running)
+}
+
+/// Waits for the threads to end, no longer than `deadline`, and collects what they ended with.
+fn join(mut threads: Vec<Running>, events: &Receiver<Event>, deadline: Instant) -> Vec<Error> {
+    let mut errors = Vec::new();
+    loop {
+        let (ended, running): (Vec<Running>, Vec<Running>) =
+            threads.into_iter().partition(Running::is_finished);
+        errors.extend(ended.into_iter().filter_map(|thread| thread.join().err()));
+        threads = running;
+        if threads.is_empty() {
+            return errors;
+        }
+        // An end is told just before it is one: hence the short wait besides.
+        match events
+            .recv_deadline(deadline.min(Instant::now() + std::time::Duration::from_millis(5)))
+        {
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
+                errors.extend(
+                    threads
+                        .into_iter()
+                        .map(|thread| Error::Deadline(thread.name)),
+                );
+                return errors;
+            }
+            Ok(_) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => (),
+        }
+    }
+}
