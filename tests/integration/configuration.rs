@@ -1,0 +1,173 @@
+//! Where properties come from, as a user sees it: by what `/actuator/info` tells of a router that waits for its broker.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::process::{Router, command, unused_address};
+
+/// What the router tells of itself.
+fn info(router: &Router) -> Value {
+    let (status, body) = router.get("/actuator/info").unwrap();
+    assert_eq!(status, 200);
+    serde_json::from_str(&body).unwrap()
+}
+
+fn nobody() -> String {
+    format!(
+        "--spring.cloud.stream.kafka.binder.brokers={}",
+        unused_address()
+    )
+}
+
+#[track_caller]
+fn check(info: &Value, pointer: &str, expected: &str) {
+    assert_eq!(
+        info.pointer(pointer).and_then(Value::as_str),
+        Some(expected),
+        "{pointer} in {info}"
+    );
+}
+
+#[test]
+fn the_highest_source_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("config")).unwrap();
+    let file = "spring.cloud.dataflow.stream.name=file\nspring.cloud.stream.bindings.odd.destination=file\n";
+    fs::write(folder.path().join("application.properties"), file).unwrap();
+    fs::write(
+        folder.path().join("config/application.properties"),
+        "spring.cloud.dataflow.stream.name=config\n",
+    )
+    .unwrap();
+    let mut command = command(&[
+        &nobody(),
+        "--server.port=0",
+        "spring.cloud.stream.bindings.input.destination=argument",
+    ]);
+    command.current_dir(folder.path());
+    command.env(
+        "SPRING_CLOUD_STREAM_BINDINGS_INPUT_DESTINATION",
+        "environment",
+    );
+    command.env(
+        "SPRING_CLOUD_STREAM_BINDINGS_EVEN_DESTINATION",
+        "environment",
+    );
+    command.env("SPRING_CLOUD_DATAFLOW_STREAM_APP-LABEL", "not.this");
+    command.env("SPRING_CLOUD_DATAFLOW_STREAM_APP_LABEL", "label");
+    command.env(
+        "SPRING_APPLICATION_JSON",
+        r#"{"spring":{"cloud":{"stream":{"bindings":{"input":{"destination":"json"}}},"application":{"guid":"${HOSTNAME:none}-${OTHER:1}"}}}}"#,
+    );
+    command.env("HOSTNAME", "host");
+    let router = Router::spawn(&mut command);
+    let info = info(&router);
+    check(&info, "/router/inputs/input", "argument");
+    check(&info, "/router/outputs/even", "environment");
+    check(&info, "/router/outputs/odd", "file");
+    check(&info, "/router/stream-name", "config");
+    check(&info, "/router/app-guid", "host-1");
+}
+
+#[test]
+fn the_recipes_arguments_and_environment() {
+    let mut command = command(&[
+        "--spring.cloud.stream.bindings.input.destination=timeDest",
+        "--spring.cloud.stream.bindings.even.destination=evenDest",
+        "--spring.cloud.stream.bindings.odd.destination=oddDest",
+        "--spring.cloud.dataflow.stream.name=timeStampStream",
+        "--spring.cloud.dataflow.stream.app.label=python-router",
+        "--management.metrics.tags.application=${spring.cloud.dataflow.stream.name:unknown}",
+        "--server.port=0",
+        "--some.password=hunter2",
+    ]);
+    let broker = unused_address().to_string();
+    command.env(
+        "SPRING_CLOUD_STREAM_KAFKA_BINDER_BROKERS",
+        format!("PLAINTEXT://{broker}"),
+    );
+    command.env("SPRING_CLOUD_STREAM_KAFKA_BINDER_ZK_NODES", "zk:2181");
+    command.env("SPRING_CLOUD_APPLICATION_GUID", "guid");
+    command.env("SPRING_CLOUD_APPLICATION_GROUP", "timeStampStream");
+    let router = Router::spawn(&mut command);
+    let text = minreq::get(format!("http://127.0.0.1:{}/actuator/info", router.port()))
+        .with_header("Accept", "text/plain")
+        .send()
+        .unwrap();
+    let text = text.as_str().unwrap();
+    let expected = format!(
+        "Properties\n  stream-name=timeStampStream\n  app-name=python-router\n  app-guid=guid\n  app-group=timeStampStream\n  \
+         kafka-brokers={broker}\n  kafka-zk=zk:2181\n\nChannels\n  Inputs:\n    input=timeDest\n  Outputs: \n    even=evenDest\n    \
+         odd=oddDest\n\nArguments\n  "
+    );
+    assert!(
+        text.starts_with(&expected) && text.ends_with("\n\nEnvironment\n  "),
+        "{text}"
+    );
+    assert!(
+        text.contains("--some.password=******") && !text.contains("hunter2"),
+        "{text}"
+    );
+    assert!(
+        !router.log().contains("WARN  ") || !router.log().contains("did you mean"),
+        "{}",
+        router.log()
+    );
+}
+
+#[test]
+fn what_data_flows_local_platform_passes_to_a_jvm() {
+    let json = include_str!("../fixtures/spring-application-json.json")
+        .replace("\"19548\"", "\"0\"")
+        .replace("127.0.0.1:9092", &unused_address().to_string());
+    let mut command = command(&[
+        "-Xmx64m",
+        "-Dfile.encoding=UTF-8",
+        "-jar",
+        "/somewhere/router-1.0.jar",
+    ]);
+    let router = Router::spawn(command.env("SPRING_APPLICATION_JSON", json));
+    let info = info(&router);
+    check(&info, "/router/inputs/input", "timeDest");
+    check(
+        &info,
+        "/router/app-guid",
+        "timeStampStream.python-router-v2-0",
+    );
+    router.stop();
+}
+
+#[test]
+fn a_near_miss_is_warned_about() {
+    let router = Router::start(&[
+        nobody(),
+        "--spring.cloud.stream.bindings.input.destnation=x".to_owned(),
+    ]);
+    let line = router.wait_for("did you mean");
+    assert!(
+        line.contains(" WARN ")
+            && line.contains("did you mean spring.cloud.stream.bindings.input.destination?"),
+        "{line}"
+    );
+}
+
+#[test]
+fn log_lines_have_springs_form_and_level() {
+    let router = Router::start(&[nobody()]);
+    let line = router.wait_for("actuator on port");
+    let (time, rest) = line.split_at(23);
+    let digits: String = time
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    assert_eq!(digits, "0000-00-00 00:00:00.000", "{line}");
+    assert!(
+        rest.starts_with("  INFO ")
+            && rest.contains(" --- [main] parity_router::service : actuator on port "),
+        "{line}"
+    );
+
+    let router = Router::start(&[nobody(), "--logging.level.root=debug".to_owned()]);
+    router.wait_for(" DEBUG ");
+}

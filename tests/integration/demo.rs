@@ -1,0 +1,43 @@
+//! `parity-router demo`: the whole stream in one process.
+
+use crate::process::{command, run};
+
+#[test]
+fn it_shows_the_stream_and_ends_with_a_summary() {
+    let output = run(&["demo", "--rate=20", "--count=10"]);
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("actuator: http://127.0.0.1:"), "{out}");
+    let mut routed = 0;
+    for line in &lines[1..lines.len() - 1] {
+        let (_, text) = line.split_once(" --- log-sink   : ").unwrap();
+        let value = text
+            .strip_prefix("Even timestamp: ")
+            .or_else(|| text.strip_prefix("Odd timestamp:"))
+            .unwrap();
+        assert_eq!(value.len(), "11/23/26 17:56:36".len(), "{line}");
+        let even = value.as_bytes()[16].is_multiple_of(2);
+        assert_eq!(text.starts_with("Even"), even, "{line}");
+        routed += 1;
+    }
+    assert_eq!(routed, 10, "{out}");
+    assert!(
+        lines.last().unwrap().starts_with("10 timestamps sent in "),
+        "{out}"
+    );
+    assert!(!out.contains('\x1b'), "colours are for terminals: {out}");
+}
+
+#[test]
+fn properties_reach_it() {
+    let output = command(&["demo", "--count=1", "--server.port=x"])
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("server.port (argument --server.port)"),
+        "{err}"
+    );
+}

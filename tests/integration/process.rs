@@ -1,0 +1,198 @@
+//! The program as a child process: its lines, its actuator, its end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that should happen. A group gives up a killed member after its session timeout of 45 s, and a busy machine of
+/// two cores runs all tests at once.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
+
+/// Waits until `condition` gives something; panics with `what` and `state` when it never does.
+pub(crate) fn eventually<T>(
+    what: &str,
+    mut condition: impl FnMut() -> Option<T>,
+    state: impl Fn() -> String,
+) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(
+            Instant::now() < until,
+            "waited {DEADLINE:?} for {what}\n{}",
+            state()
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The program with a clean environment: nothing of the caller's is a property.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parity-router"));
+    command.env_clear().args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// A port that was free a moment ago, for a broker that is not there.
+pub(crate) fn unused_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// A running router; killed when it is dropped.
+pub(crate) struct Router {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    port: u16,
+}
+
+#[cfg_attr(
+    not(feature = "librdkafka"),
+    allow(
+        dead_code,
+        reason = "the small build's tests have no broker that it could work with"
+    )
+)]
+impl Router {
+    /// Starts it and waits until its actuator listens.
+    pub(crate) fn start(arguments: &[String]) -> Self {
+        let arguments: Vec<&str> = arguments
+            .iter()
+            .map(String::as_str)
+            .chain(["--server.port=0"])
+            .collect();
+        Self::spawn(&mut command(&arguments))
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        collect(child.stdout.take().unwrap(), &lines);
+        collect(child.stderr.take().unwrap(), &lines);
+        let mut router = Self {
+            child,
+            lines,
+            port: 0,
+        };
+        let line = router.wait_for("actuator on port ");
+        router.port = line.rsplit(' ').next().unwrap().parse().unwrap();
+        router
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The first line that has `part`, once there is one.
+    pub(crate) fn wait_for(&self, part: &str) -> String {
+        let find = || {
+            self.lines
+                .lock()
+                .unwrap()
+                .iter()
+                .find(|line| line.contains(part))
+                .cloned()
+        };
+        eventually(&format!("a line with {part:?}"), find, || self.log())
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Status and body; none where nothing answers.
+    pub(crate) fn get(&self, path: &str) -> Option<(i32, String)> {
+        let answer = minreq::get(format!("http://127.0.0.1:{}{path}", self.port))
+            .with_timeout(5)
+            .send()
+            .ok()?;
+        Some((answer.status_code, answer.as_str().unwrap().to_owned()))
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Option<(i32, String)> {
+        let answer = minreq::post(format!("http://127.0.0.1:{}{path}", self.port))
+            .with_timeout(5)
+            .send()
+            .ok()?;
+        Some((answer.status_code, answer.as_str().unwrap().to_owned()))
+    }
+
+    pub(crate) fn wait_for_status(&self, path: &str, status: i32) {
+        let ask = || self.get(path).filter(|(found, _)| *found == status);
+        eventually(&format!("status {status} of {path}"), ask, || self.log());
+    }
+
+    pub(crate) fn wait_until_ready(&self) {
+        self.wait_for_status("/actuator/health/readiness", 200);
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Its end, which is to come.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let lines = self.lines.clone();
+        eventually(
+            "the end",
+            || self.child.try_wait().unwrap(),
+            || lines.lock().unwrap().join("\n"),
+        )
+    }
+
+    /// SIGTERM; it is to end with 0.
+    pub(crate) fn stop(mut self) -> String {
+        self.signal("TERM");
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.log()
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) {
+    let lines = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line);
+        }
+    });
+}
+
+/// A connection to the actuator that sends these bytes and then nothing.
+pub(crate) fn stuck_client(port: u16, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
