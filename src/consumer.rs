@@ -2,7 +2,7 @@
 //! delivered. It owns the consumer and the offset tracker; it never waits for a producer without polling the group in between.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -215,20 +215,20 @@ impl<C: Consumer> Router<'_, C> {
             self.paused = true;
         }
         if self.paused {
-            self.poll_events()?;
+            self.poll_events(Duration::ZERO)?;
         }
         Ok(())
     }
 
-    /// Serves the group while paused.
-    fn poll_events(&mut self) -> Result<(), Error> {
-        let mut lent = 0_u64;
-        self.consumer.poll(std::time::Duration::ZERO, |_| {
-            lent += 1;
+    /// Serves the group while paused, for so long at most.
+    fn poll_events(&mut self, timeout: Duration) -> Result<(), Error> {
+        let mut lent = false;
+        self.consumer.poll(timeout, |_| {
+            lent = true;
             Room::Full
         })?;
-        if lent > 0 {
-            // It would be lost below the next commit.
+        if lent {
+            // Passed over, it would be lost with the next commit: rather stop here.
             return Err(Error::Kafka {
                 operation: "pause",
                 reason: "a paused partition gave a record".to_owned(),
@@ -335,7 +335,7 @@ impl<C: Consumer> Router<'_, C> {
                 self.consumer.commit(&offsets)?;
                 pending = false;
             }
-            self.consumer.poll(POLL / 10, |_| Room::Full)?;
+            self.poll_events(POLL / 10)?;
             while let Some(event) = self.consumer.event() {
                 match event {
                     Event::Committed(confirmed) => self.tracker.confirm(&confirmed),

@@ -369,6 +369,10 @@ impl crate::client::Consumer for Consumer {
 
     fn close(self) {
         self.consumer.context().closing.store(true, Relaxed);
+        // Of a revocation that came during the last commit librdkafka still waits to be told; it would not close before.
+        if let Err(error) = self.consumer.unassign() {
+            log::debug!("give partitions up at the end: {error}");
+        }
         // Dropping it leaves the group.
         drop(self.consumer);
     }
