@@ -1,0 +1,489 @@
+import java.net.ServerSocket;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.ExecutionException;
+import java.util.stream.Collectors;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.record.TimestampType;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * The real producer, and the judge of what the router made of it: Apache Kafka's own Java clients, none of the router's code. Each
+ * command is one line on standard output; a judgement that is not as expected ends with exit code 1.
+ */
+public final class Judge {
+    private static final Duration PATIENCE = Duration.ofSeconds(180);
+
+    public static void main(String[] args) throws Exception {
+        boolean good = switch (args[0]) {
+            case "ports" -> ports(Integer.parseInt(args[1]));
+            case "up" -> up(args[1]);
+            case "topic" -> topic(args[1], args[2], Integer.parseInt(args[3]));
+            case "partitions" -> partitions(args[1], args[2], Integer.parseInt(args[3]));
+            case "produce" -> produce(args[1], args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]), Integer.parseInt(args[5]));
+            case "random" -> random(args[1], args[2], Long.parseLong(args[3]), Integer.parseInt(args[4]));
+            case "large" -> large(args[1], args[2], Integer.parseInt(args[3]));
+            case "await" -> await(args[1], args[2], Long.parseLong(args[3]));
+            case "count" -> count(args[1], args[2]);
+            case "uncommitted" -> uncommitted(args[1], args[2]);
+            case "check" -> check(args[1], args[2], args[3], args[4], args[5], args[6], args[7], args[8]);
+            case "self-test" -> selfTest();
+            default -> throw new IllegalArgumentException(args[0]);
+        };
+        System.exit(good ? 0 : 1);
+    }
+
+    /** Ports that are free now. */
+    private static boolean ports(int count) throws Exception {
+        List<ServerSocket> sockets = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            sockets.add(new ServerSocket(0));
+        }
+        System.out.println(sockets.stream().map(s -> String.valueOf(s.getLocalPort())).collect(Collectors.joining(" ")));
+        for (ServerSocket socket : sockets) {
+            socket.close();
+        }
+        return true;
+    }
+
+    /** Waits until the broker answers. */
+    private static boolean up(String brokers) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            return eventually(() -> !admin.describeCluster().nodes().get().isEmpty());
+        }
+    }
+
+    private static boolean topic(String brokers, String topic, int partitions) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()))).all().get();
+        }
+        return true;
+    }
+
+    /** Whether the topic has so many partitions. */
+    private static boolean partitions(String brokers, String topic, int expected) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            int found = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size();
+            System.out.println(topic + " has " + found + " partitions");
+            return found == expected;
+        }
+    }
+
+    /** Numbered records, the numbers from `from` on, in the form of the recipe's timestamps; `rate` a second, 0 for as fast as can be. */
+    private static boolean produce(String brokers, String topic, int from, int count, int rate) throws Exception {
+        long start = System.nanoTime();
+        try (KafkaProducer<byte[], byte[]> producer = producer(brokers)) {
+            int partitions = producer.partitionsFor(topic).size();
+            for (int i = 0; i < count; i++) {
+                if (rate > 0) {
+                    long due = start + i * 1_000_000_000L / rate;
+                    for (long wait = due - System.nanoTime(); wait > 0; wait = due - System.nanoTime()) {
+                        Thread.sleep(Math.max(1, wait / 1_000_000));
+                    }
+                }
+                producer.send(numbered(topic, (from + i) % partitions, from + i));
+            }
+        }
+        System.out.printf("produced %d records in %.1f s%n", count, (System.nanoTime() - start) / 1e9);
+        return true;
+    }
+
+    private static ProducerRecord<byte[], byte[]> numbered(String topic, int partition, int number) {
+        byte[] value = String.format("%010d 11/23/26 17:56:%02d", number, number % 60).getBytes(StandardCharsets.UTF_8);
+        byte[] key = number % 3 == 0 ? null : ("key" + number % 100).getBytes(StandardCharsets.UTF_8);
+        ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, partition, 1_700_000_000_000L + number, key, value);
+        for (int h = 0; h < number % 4; h++) {
+            record.headers().add(new RecordHeader("h" + h, h == 1 ? null : new byte[] {(byte) number, 0, (byte) 0xff}));
+        }
+        return record;
+    }
+
+    /** Values of all kinds: tombstones, empty ones, any bytes, with and without a digit at the end. */
+    private static boolean random(String brokers, String topic, long seed, int count) throws Exception {
+        Random random = new Random(seed);
+        try (KafkaProducer<byte[], byte[]> producer = producer(brokers)) {
+            for (int i = 0; i < count; i++) {
+                byte[] value = switch (random.nextInt(8)) {
+                    case 0 -> null;
+                    case 1 -> new byte[0];
+                    default -> bytes(random, 1 + random.nextInt(2000));
+                };
+                if (value != null && value.length > 0 && random.nextBoolean()) {
+                    value[value.length - 1] = (byte) ('0' + random.nextInt(10));
+                }
+                byte[] key = random.nextInt(3) == 0 ? null : bytes(random, random.nextInt(20));
+                ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, null, 1L + random.nextInt(Integer.MAX_VALUE), key, value);
+                for (int h = random.nextInt(4); h > 0; h--) {
+                    String name = "h" + random.nextInt(3) + (random.nextBoolean() ? "é" : "");
+                    record.headers().add(new RecordHeader(name, random.nextInt(4) == 0 ? null : bytes(random, random.nextInt(30))));
+                }
+                producer.send(record);
+            }
+        }
+        System.out.println("produced " + count + " random values, seed " + seed);
+        return true;
+    }
+
+    private static byte[] bytes(Random random, int length) {
+        byte[] bytes = new byte[length];
+        random.nextBytes(bytes);
+        return bytes;
+    }
+
+    /** One record with a value of so many digits. */
+    private static boolean large(String brokers, String topic, int size) throws Exception {
+        byte[] value = new byte[size];
+        Arrays.fill(value, (byte) '8');
+        try (KafkaProducer<byte[], byte[]> producer = producer(brokers)) {
+            producer.send(new ProducerRecord<>(topic, value)).get();
+        }
+        return true;
+    }
+
+    /** Waits until these topics have so many records together. */
+    private static boolean await(String brokers, String topics, long count) throws Exception {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
+            return eventually(() -> records(consumer, topics) >= count);
+        }
+    }
+
+    /** Prints how many records these topics have together. */
+    private static boolean count(String brokers, String topics) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
+            System.out.println(records(consumer, topics));
+        }
+        return true;
+    }
+
+    private static long records(KafkaConsumer<byte[], byte[]> consumer, String topics) {
+        long records = 0;
+        for (String topic : topics.split(",")) {
+            records += consumer.endOffsets(partitionsOf(consumer, topic)).values().stream().mapToLong(Long::longValue).sum();
+        }
+        return records;
+    }
+
+    /** Whether no group of this prefix has committed anything. */
+    private static boolean uncommitted(String brokers, String prefix) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            for (var group : admin.listConsumerGroups().all().get()) {
+                if (group.groupId().startsWith(prefix)
+                        && !admin.listConsumerGroupOffsets(group.groupId()).partitionsToOffsetAndMetadata().get().isEmpty()) {
+                    System.out.println(group.groupId() + " has committed offsets");
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    /**
+     * Waits until the group has committed all of the inputs, then compares inputs and outputs record by record. `mode` is `once` (every
+     * record exactly once) or `least` (none missing); `fidelity` is `full`, or `small` for a client without headers and timestamps.
+     */
+    private static boolean check(
+            String brokers, String inputs, String even, String odd, String error, String group, String mode, String fidelity)
+            throws Exception {
+        Comparison comparison = new Comparison(fidelity.equals("full"));
+        try (Admin admin = admin(brokers); KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
+            List<TopicPartition> partitions = new ArrayList<>();
+            for (String input : inputs.split(",")) {
+                partitions.addAll(partitionsOf(consumer, input));
+            }
+            boolean committed = eventually(() -> {
+                var offsets = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+                return consumer.endOffsets(partitions).entrySet().stream()
+                        .allMatch(end -> end.getValue() == 0
+                                || offsets.get(end.getKey()) != null && offsets.get(end.getKey()).offset() == end.getValue());
+            });
+            if (!committed) {
+                System.out.println("group " + group + " has not committed all of " + inputs);
+                return false;
+            }
+            for (TopicPartition partition : partitions) {
+                read(consumer, List.of(partition), record -> comparison.expect(record, even, odd, error + "." + record.topic() + "." + group));
+            }
+            Set<String> outputs = new TreeSet<>(List.of(even, odd));
+            Set<String> existing = consumer.listTopics().keySet();
+            for (String input : inputs.split(",")) {
+                outputs.add(error + "." + input + "." + group);
+            }
+            outputs.retainAll(existing);
+            for (String output : outputs) {
+                read(consumer, partitionsOf(consumer, output), comparison::found);
+            }
+        }
+        System.out.println(comparison.report());
+        return mode.equals("once") ? comparison.isExact() : comparison.isComplete();
+    }
+
+    /** A comparison that cannot fail proves nothing: faults are planted, and each must be seen. */
+    private static boolean selfTest() {
+        List<ConsumerRecord<byte[], byte[]>> inputs = new ArrayList<>();
+        List<ConsumerRecord<byte[], byte[]>> outputs = new ArrayList<>();
+        for (int i = 0; i < 100; i++) {
+            ProducerRecord<byte[], byte[]> sent = numbered("in", 0, i);
+            inputs.add(record("in", i, sent.timestamp(), sent.key(), sent.value(), sent.headers().toArray()));
+            byte[] prefix = (i % 60 % 2 == 0 ? "Even timestamp: " : "Odd timestamp:").getBytes(StandardCharsets.UTF_8);
+            String topic = i % 60 % 2 == 0 ? "even" : "odd";
+            outputs.add(record(topic, i, sent.timestamp(), sent.key(), concat(prefix, sent.value()), sent.headers().toArray()));
+        }
+        boolean good = judged(inputs, outputs, "nothing", true, true);
+        List<ConsumerRecord<byte[], byte[]>> faulty = new ArrayList<>(outputs);
+        faulty.remove(50);
+        good &= judged(inputs, faulty, "a loss", false, false);
+        faulty = new ArrayList<>(outputs);
+        faulty.add(outputs.get(50));
+        good &= judged(inputs, faulty, "a double", false, true);
+        faulty = new ArrayList<>(outputs);
+        faulty.add(51, faulty.remove(53));
+        good &= judged(inputs, faulty, "a reordering", false, false);
+        ConsumerRecord<byte[], byte[]> right = outputs.get(51);
+        for (ConsumerRecord<byte[], byte[]> wrong : List.of(
+                record("even", 51, right.timestamp(), right.key(), right.value(), right.headers().toArray()),
+                record("odd", 51, right.timestamp(), right.key(), concat(right.value(), new byte[1]), right.headers().toArray()),
+                record("odd", 51, right.timestamp(), new byte[] {1}, right.value(), right.headers().toArray()),
+                record("odd", 51, right.timestamp() + 1, right.key(), right.value(), right.headers().toArray()),
+                record("odd", 51, right.timestamp(), right.key(), right.value(), new Header[0]))) {
+            faulty = new ArrayList<>(outputs);
+            faulty.set(51, wrong);
+            good &= judged(inputs, faulty, "a wrong record", false, false);
+        }
+        return good;
+    }
+
+    private static boolean judged(
+            List<ConsumerRecord<byte[], byte[]>> inputs,
+            List<ConsumerRecord<byte[], byte[]>> outputs,
+            String planted,
+            boolean exact,
+            boolean complete) {
+        Comparison comparison = new Comparison(true);
+        inputs.forEach(input -> comparison.expect(input, "even", "odd", "error"));
+        outputs.forEach(comparison::found);
+        boolean good = comparison.isExact() == exact && comparison.isComplete() == complete;
+        System.out.println((good ? "seen: " : "NOT SEEN: ") + planted + ": " + comparison.report());
+        return good;
+    }
+
+    private static ConsumerRecord<byte[], byte[]> record(
+            String topic, long offset, long timestamp, byte[] key, byte[] value, Header[] headers) {
+        ConsumerRecord<byte[], byte[]> record = new ConsumerRecord<>(
+                topic, 0, offset, timestamp, TimestampType.CREATE_TIME, 0, 0, key, value,
+                new org.apache.kafka.common.header.internals.RecordHeaders(headers), Optional.empty());
+        return record;
+    }
+
+    /** What is expected against what is found, as counts of equal records; and the order of those that are there once. */
+    private static final class Comparison {
+        private record Id(long high, long low) {}
+
+        private static final class Entry {
+            int expected;
+            int found;
+            int partition;
+            long offset;
+        }
+
+        private final boolean full;
+        private final Map<Id, Entry> entries = new HashMap<>();
+        private final Map<String, Long> last = new HashMap<>();
+        private final Map<String, Long> topics = new TreeMap<>();
+        private final List<String> samples = new ArrayList<>();
+        private long inputs;
+        private long skipped;
+        private long unexpected;
+        private long disordered;
+
+        Comparison(boolean full) {
+            this.full = full;
+        }
+
+        void expect(ConsumerRecord<byte[], byte[]> input, String even, String odd, String error) {
+            inputs++;
+            byte[] value = input.value();
+            if (value == null) {
+                skipped++;
+                return;
+            }
+            List<Header> headers = new ArrayList<>(List.of(input.headers().toArray()));
+            String topic = error;
+            int last = value.length == 0 ? -1 : value[value.length - 1];
+            if (last >= '0' && last <= '9') {
+                topic = last % 2 == 0 ? even : odd;
+                String prefix = last % 2 == 0 ? "Even timestamp: " : "Odd timestamp:";
+                value = concat(prefix.getBytes(StandardCharsets.UTF_8), value);
+            } else {
+                String reason = value.length == 0 ? "the value is empty" : "the last byte of the value is not a digit";
+                headers.add(new RecordHeader("x-original-topic", input.topic().getBytes(StandardCharsets.UTF_8)));
+                headers.add(new RecordHeader("x-original-partition", ByteBuffer.allocate(4).putInt(input.partition()).array()));
+                headers.add(new RecordHeader("x-original-offset", ByteBuffer.allocate(8).putLong(input.offset()).array()));
+                headers.add(new RecordHeader("x-original-timestamp", ByteBuffer.allocate(8).putLong(input.timestamp()).array()));
+                headers.add(new RecordHeader("x-original-timestamp-type", "CreateTime".getBytes(StandardCharsets.UTF_8)));
+                headers.add(new RecordHeader("x-exception-message", reason.getBytes(StandardCharsets.UTF_8)));
+            }
+            Entry entry = entries.computeIfAbsent(id(topic, input.timestamp(), input.key(), value, headers), id -> new Entry());
+            entry.expected++;
+            entry.partition = input.partition();
+            entry.offset = input.offset();
+        }
+
+        void found(ConsumerRecord<byte[], byte[]> output) {
+            topics.merge(output.topic(), 1L, Long::sum);
+            Entry entry =
+                    entries.get(id(output.topic(), output.timestamp(), output.key(), output.value(), List.of(output.headers().toArray())));
+            if (entry == null) {
+                unexpected++;
+                sample("unexpected: " + output.topic() + "-" + output.partition() + " offset " + output.offset());
+                return;
+            }
+            entry.found++;
+            // Only of the first copy: a later one is behind by nature.
+            if (entry.expected == 1 && entry.found == 1) {
+                String place = output.topic() + " " + output.partition() + " " + entry.partition;
+                Long before = last.put(place, entry.offset);
+                if (before != null && before > entry.offset) {
+                    disordered++;
+                    sample("out of order: " + place + " offset " + entry.offset + " after " + before);
+                }
+            }
+        }
+
+        long missing() {
+            return entries.values().stream().mapToLong(entry -> Math.max(0, entry.expected - entry.found)).sum();
+        }
+
+        long doubled() {
+            return entries.values().stream().mapToLong(entry -> Math.max(0, entry.found - entry.expected)).sum();
+        }
+
+        boolean isComplete() {
+            return inputs > 0 && missing() == 0 && unexpected == 0 && disordered == 0;
+        }
+
+        boolean isExact() {
+            return isComplete() && doubled() == 0;
+        }
+
+        String report() {
+            entries.values().stream()
+                    .filter(entry -> entry.found < entry.expected)
+                    .limit(3)
+                    .forEach(entry -> sample("missing: input partition " + entry.partition + " offset " + entry.offset));
+            return String.format(
+                    "%d in, %d tombstones, out %s: %d missing, %d doubled, %d unexpected, %d out of order%s",
+                    inputs, skipped, topics, missing(), doubled(), unexpected, disordered, samples.isEmpty() ? "" : " " + samples);
+        }
+
+        private void sample(String text) {
+            if (samples.size() < 5) {
+                samples.add(text);
+            }
+        }
+
+        private Id id(String topic, long timestamp, byte[] key, byte[] value, Collection<Header> headers) {
+            try {
+                MessageDigest digest = MessageDigest.getInstance("MD5");
+                part(digest, topic.getBytes(StandardCharsets.UTF_8));
+                // The small client tells an empty key from none as little as it knows headers and timestamps.
+                part(digest, key == null || (!full && key.length == 0) ? null : key);
+                part(digest, value);
+                if (full) {
+                    digest.update(ByteBuffer.allocate(8).putLong(timestamp).array());
+                    for (Header header : headers) {
+                        part(digest, header.key().getBytes(StandardCharsets.UTF_8));
+                        part(digest, header.value());
+                    }
+                }
+                ByteBuffer bytes = ByteBuffer.wrap(digest.digest());
+                return new Id(bytes.getLong(), bytes.getLong());
+            } catch (java.security.NoSuchAlgorithmException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+
+        private static void part(MessageDigest digest, byte[] bytes) {
+            digest.update(ByteBuffer.allocate(4).putInt(bytes == null ? -1 : bytes.length).array());
+            if (bytes != null) {
+                digest.update(bytes);
+            }
+        }
+    }
+
+    private static byte[] concat(byte[] a, byte[] b) {
+        return ByteBuffer.allocate(a.length + b.length).put(a).put(b).array();
+    }
+
+    /** Reads these partitions from the first record to what is the last one now. */
+    private static void read(
+            KafkaConsumer<byte[], byte[]> consumer,
+            List<TopicPartition> partitions,
+            java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> taker) {
+        Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+        consumer.assign(partitions);
+        consumer.seekToBeginning(partitions);
+        while (partitions.stream().anyMatch(partition -> consumer.position(partition) < ends.get(partition))) {
+            consumer.poll(Duration.ofMillis(200)).forEach(taker);
+        }
+    }
+
+    private static List<TopicPartition> partitionsOf(KafkaConsumer<byte[], byte[]> consumer, String topic) {
+        return consumer.partitionsFor(topic).stream().map(info -> new TopicPartition(topic, info.partition())).toList();
+    }
+
+    private interface Condition {
+        boolean holds() throws Exception;
+    }
+
+    private static boolean eventually(Condition condition) throws Exception {
+        long until = System.nanoTime() + PATIENCE.toNanos();
+        while (System.nanoTime() < until) {
+            try {
+                if (condition.holds()) {
+                    return true;
+                }
+            } catch (ExecutionException | org.apache.kafka.common.KafkaException e) {
+                // Not yet there: that is what is waited for.
+            }
+            Thread.sleep(20);
+        }
+        return false;
+    }
+
+    private static Admin admin(String brokers) {
+        return Admin.create(Map.of("bootstrap.servers", brokers));
+    }
+
+    private static KafkaConsumer<byte[], byte[]> consumer(String brokers) {
+        Map<String, Object> settings = Map.of("bootstrap.servers", brokers, "allow.auto.create.topics", "false", "max.poll.records", "5000");
+        return new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    private static KafkaProducer<byte[], byte[]> producer(String brokers) {
+        Map<String, Object> settings =
+                Map.of("bootstrap.servers", brokers, "acks", "all", "linger.ms", "5", "batch.size", "100000", "max.request.size", "2000000");
+        return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
+    }
+}
