@@ -169,5 +169,6 @@ fn log_lines_have_springs_form_and_level() {
     );
 
     let router = Router::start(&[nobody(), "--logging.level.root=debug".to_owned()]);
+    router.get("/livez");
     router.wait_for(" DEBUG ");
 }
