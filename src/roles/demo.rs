@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use jiff::ZonedDateTime;
+use log::LevelFilter;
 
 use crate::cli::DemoSettings;
 use crate::client::{
@@ -17,6 +18,7 @@ use crate::client::{
 use crate::config::{Config, Group, StartOffset};
 use crate::error::Error;
 use crate::limits::{ACKNOWLEDGEMENT_POLL, POLL};
+use crate::logger;
 use crate::offsets::TopicPartition;
 use crate::properties::Properties;
 use crate::service::Service;
@@ -115,6 +117,7 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
 }
 
 /// The configuration of the recipe's deployment, by way of the same arguments; what the user gave goes behind, for what they do not fix.
+/// Logging begins here.
 fn config(broker: &EmbeddedBroker, given: Vec<String>) -> Result<Config, Error> {
     let [input, even, odd, _] = TOPICS;
     let mut arguments = vec![
@@ -133,7 +136,12 @@ fn config(broker: &EmbeddedBroker, given: Vec<String>) -> Result<Config, Error> 
     // Any free port will do where the user wants none in particular.
     arguments.push("--server.port=0".to_owned());
     let properties = Properties::of_arguments(&arguments);
-    let (config, _warnings) = Config::read(&properties, &arguments).map_err(Error::Config)?;
+    // The loggers' lines are what is to be seen; of the router's own only what needs somebody.
+    logger::init(&properties, LevelFilter::Warn).map_err(|problem| Error::Config(vec![problem]))?;
+    let (config, warnings) = Config::read(&properties, &arguments).map_err(Error::Config)?;
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
     Ok(config)
 }
 

@@ -96,24 +96,6 @@ impl Broker {
         self.write(&records, partitions);
     }
 
-    /// Writes one record as large as it takes.
-    pub(crate) fn write_large(&self, value: &[u8]) {
-        let producer: BaseProducer = self
-            .client()
-            .set("message.max.bytes", "2000000")
-            .create()
-            .unwrap();
-        producer
-            .send(
-                BaseRecord::<(), [u8]>::to(INPUT)
-                    .partition(0)
-                    .payload(value),
-            )
-            .map_err(|(error, _)| error)
-            .unwrap();
-        producer.flush(DEADLINE).unwrap();
-    }
-
     /// Reads a topic of one partition from its beginning until `enough`.
     pub(crate) fn read_until(
         &self,

@@ -41,3 +41,18 @@ fn properties_reach_it() {
         "{err}"
     );
 }
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let output = run(&[
+        "demo",
+        "--count=1",
+        &format!("--server.port={port}"),
+        "--server.address=127.0.0.1",
+    ]);
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(out.contains(&format!("actuator on port {port}: ")), "{out}");
+}

@@ -1,5 +1,7 @@
 //! What arrives where: bytes, keys, headers, timestamps, dead letters.
 
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
 use crate::broker::{Broker, DEAD, EVEN, INPUT, ODD, Read, value_only};
 use crate::process::Router;
 
@@ -193,22 +195,49 @@ fn several_inputs_are_read() {
 #[test]
 fn records_that_the_topic_refuses_become_dead_letters() {
     let broker = Broker::start(1);
-    // Within the limit as it is, 1,048,588 bytes with all that is around it; too large with the prefix.
-    let large = vec![b'8'; 1_048_550];
-    broker.write_large(&large);
-    broker.write_values(["2".to_owned()].into_iter(), 1);
+    let record = sent(Some("key"), Some(b"8"), &[("own", Some(b"1"))], 1_000);
+    broker.write(std::slice::from_ref(&record), 1);
+    broker.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE],
+    );
     let router = Router::start(&broker.arguments());
-    router.wait_for("refused the record");
-    let dead = broker.read(DEAD, 1);
-    assert_eq!(dead[0].value.as_deref(), Some(large.as_slice()));
+    // As it was read: with the headers of a dead letter it would be larger still.
+    assert_eq!(broker.read(DEAD, 1), [record]);
+    broker.write_values(["2".to_owned()].into_iter(), 1);
     assert_eq!(
         broker.read(EVEN, 1)[0].value.as_deref(),
         Some(b"Even timestamp: 2".as_slice())
     );
     let log = router.stop();
     assert!(
-        log.contains("topic evenDest refused the record")
-            && log.contains("1 even, 0 odd, 1 dead-lettered"),
+        log.contains(
+            "topic evenDest refused the record: larger than the topic's max.message.bytes"
+        ),
         "{log}"
     );
+    assert!(
+        log.contains("2 records in, 1 even, 0 odd, 1 dead-lettered, 0 skipped"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_dead_letter_that_is_refused_stops_the_router_before_it() {
+    let broker = Broker::start(1);
+    broker.write_values(["x".to_owned()].into_iter(), 1);
+    broker.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE],
+    );
+    let mut router = Router::start(&broker.arguments());
+    assert_eq!(router.wait().code(), Some(1));
+    let log = router.log();
+    assert!(
+        log.contains(
+            "produce: timeDest-0, offset 0: topic error.timeDest.group refused the record"
+        ),
+        "{log}"
+    );
+    assert!(broker.committed("group", 1).is_empty());
 }

@@ -185,7 +185,8 @@ public final class Judge {
         return records;
     }
 
-    /** Whether no group of this prefix has committed anything. */
+    /** Whether no group of this prefix has committed anything. (Kafka 3.9 knows the listing by this name only.) */
+    @SuppressWarnings("removal")
     private static boolean uncommitted(String brokers, String prefix) throws Exception {
         try (Admin admin = admin(brokers)) {
             for (var group : admin.listConsumerGroups().all().get()) {
@@ -303,6 +304,7 @@ public final class Judge {
         private static final class Entry {
             int expected;
             int found;
+            String topic;
             int partition;
             long offset;
         }
@@ -346,6 +348,7 @@ public final class Judge {
             }
             Entry entry = entries.computeIfAbsent(id(topic, input.timestamp(), input.key(), value, headers), id -> new Entry());
             entry.expected++;
+            entry.topic = input.topic();
             entry.partition = input.partition();
             entry.offset = input.offset();
         }
@@ -362,7 +365,7 @@ public final class Judge {
             entry.found++;
             // Only of the first copy: a later one is behind by nature.
             if (entry.expected == 1 && entry.found == 1) {
-                String place = output.topic() + " " + output.partition() + " " + entry.partition;
+                String place = output.topic() + "-" + output.partition() + " of " + entry.topic + "-" + entry.partition;
                 Long before = last.put(place, entry.offset);
                 if (before != null && before > entry.offset) {
                     disordered++;
@@ -391,7 +394,7 @@ public final class Judge {
             entries.values().stream()
                     .filter(entry -> entry.found < entry.expected)
                     .limit(3)
-                    .forEach(entry -> sample("missing: input partition " + entry.partition + " offset " + entry.offset));
+                    .forEach(entry -> sample("missing: " + entry.topic + "-" + entry.partition + " offset " + entry.offset));
             return String.format(
                     "%d in, %d tombstones, out %s: %d missing, %d doubled, %d unexpected, %d out of order%s",
                     inputs, skipped, topics, missing(), doubled(), unexpected, disordered, samples.isEmpty() ? "" : " " + samples);

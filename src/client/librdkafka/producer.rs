@@ -41,8 +41,8 @@ impl Producer {
             .set("acks", "all")
             // A record is never given up because of time: it is acknowledged, refused for good, or still on its way at the stop.
             .set("message.timeout.ms", "0")
-            // What the broker takes at most by default; librdkafka's own default is smaller.
-            .set("message.max.bytes", "1048588")
+            // The largest that it can be: whether a record is too large is for the topic to say, not for the client.
+            .set("message.max.bytes", "1000000000")
             // As Java's producer: by the key where there is one, so that both sides of a mixed system agree.
             .set("partitioner", "murmur2_random")
             // Batches arrive as batches already.
