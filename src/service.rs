@@ -153,6 +153,11 @@ impl Service {
         self.port
     }
 
+    /// Set once the router stops.
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// Counters and state.
     pub(crate) fn health(&self) -> &Arc<Health> {
         &self.health

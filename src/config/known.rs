@@ -3,7 +3,7 @@
 use crate::properties::undotted;
 
 /// Every property that is read, in the order of the README's table.
-pub(super) const PROPERTIES: [&str; 26] = [
+pub(super) const PROPERTIES: [&str; 24] = [
     "spring.cloud.stream.bindings.input.destination",
     "spring.cloud.stream.bindings.even.destination",
     "spring.cloud.stream.bindings.odd.destination",
@@ -29,8 +29,6 @@ pub(super) const PROPERTIES: [&str; 26] = [
     "spring.cloud.application.guid",
     "spring.cloud.application.group",
     "spring.cloud.stream.kafka.binder.zkNodes",
-    "spring.cloud.stream.instanceIndex",
-    "spring.cloud.stream.instanceCount",
 ];
 
 /// Prefix of what is this program's alone: there every unknown name is a mistake.
@@ -131,6 +129,8 @@ mod tests {
             "spring.kafka.streams.properties.metrics.recording.level",
             "endpoints.shutdown.enabled",
             "instance.index",
+            "spring.cloud.stream.instanceIndex",
+            "spring.cloud.stream.instanceCount",
             "a",
             "",
         ] {

@@ -73,7 +73,13 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
         })?);
     }
     let time = {
-        let (config, settings, stop, sent) = (config, settings.clone(), stop.clone(), sent.clone());
+        // It ends with the router, not with the loggers: what it would send after that nobody routes.
+        let (config, settings, stop, sent) = (
+            config,
+            settings.clone(),
+            service.stop().clone(),
+            sent.clone(),
+        );
         move || tell_time(&config, &settings, &sent, &stop)
     };
     let time = thread::spawn("time", events.clone(), time)?;
@@ -106,13 +112,14 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
         .map(thread::Running::join);
     let ended = threads.fold(Ok(()), Result::and);
     let seconds = started.elapsed().as_secs_f64();
-    print(
-        &format!(
-            "{} timestamps sent in {seconds:.1} s, {even} routed to evenDest, {odd} to oddDest",
-            sent.load(Relaxed)
-        ),
-        "",
+    let sent = sent.load(Relaxed);
+    let mut summary = format!(
+        "{sent} timestamps sent in {seconds:.1} s, {even} routed to evenDest, {odd} to oddDest"
     );
+    if sent > even + odd {
+        summary.push_str(&format!(", {} not yet", sent - even - odd));
+    }
+    print(&summary, "");
     routed.and(ended)
 }
 
