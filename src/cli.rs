@@ -60,7 +60,7 @@ pub(crate) enum Command {
 /// How the demo goes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DemoSettings {
-    /// Timestamps a second; above 0, at most [`MAX_RATE`].
+    /// Timestamps a second, from 0.001 to 1000.
     pub(crate) rate: f64,
     /// Timestamps in all; none means until it is stopped.
     pub(crate) count: Option<u64>,
@@ -75,8 +75,8 @@ pub(crate) enum Probe {
     Readiness,
 }
 
-/// Timestamps a second at most: the demo is for looking at.
-pub(crate) const MAX_RATE: f64 = 1000.0;
+/// Timestamps a second: the demo is for looking at. At the slowest one comes each quarter of an hour.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
 
 /// Takes the arguments, without the program's name, apart.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Vec<Problem>> {
@@ -124,11 +124,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
 fn demo(flags: &mut Arguments, problems: &mut Vec<Problem>) -> DemoSettings {
     let rate = match flags.opt_value_from_str::<_, f64>("--rate") {
         Ok(None) => 1.0,
-        Ok(Some(rate)) if rate > 0.0 && rate <= MAX_RATE => rate,
+        Ok(Some(rate)) if RATES.contains(&rate) => rate,
         _ => {
             problems.push(problem(
                 "--rate",
-                format!("allowed: timestamps a second, above 0 and at most {MAX_RATE}"),
+                "allowed: timestamps a second, from 0.001 to 1000".to_owned(),
             ));
             1.0
         }
@@ -253,6 +253,7 @@ mod tests {
         check("demo --rate 0.5", demo(0.5, None), &[]);
         for line in [
             "demo --rate=0",
+            "demo --rate=1e-300",
             "demo --rate=-1",
             "demo --rate=NaN",
             "demo --rate=1001",
