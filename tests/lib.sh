@@ -1,0 +1,136 @@
+# What the suites on real brokers have in common: sourced by their `run` scripts, which set `root`, the project's folder, and have
+# `fail` end a scenario with a reason. Sourcing it makes the folder $work for a run's files, and ends at the run's end what is in $started.
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/parity-router
+work=$(mktemp -d)
+started=()
+
+# Ends what was started here, waiting for its end, so that nothing is left that still writes.
+finish() {
+    for pid in "${started[@]}" $(cat "$work"/broker.*/pid 2>/dev/null); do
+        kill -9 "$pid" 2>/dev/null || true
+        while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+    done
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+say() { printf '%s %s\n' "$(date +%T)" "$*"; }
+
+# Waits until a command succeeds, for so many seconds.
+until_true() {
+    local until=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$until" ] || return 1
+        sleep 0.05
+    done
+}
+
+not() { ! "$@"; }
+
+# What has ended is not killed at the end: its id can be another process's by then.
+forget() {
+    local pid still=()
+    for pid in "${started[@]}"; do [ "$pid" = "$1" ] || still+=("$pid"); done
+    started=("${still[@]}")
+}
+
+# --- what is needed -------------------------------------------------------------------------------------------------------------------
+
+install_tools() {
+    command -v javac >/dev/null && command -v mvn >/dev/null && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "needed: a Java 17 JDK and Maven; they are not here, and only root can install them by apt-get" >&2
+        exit 1
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openjdk-17-jdk-headless maven >/dev/null
+}
+
+# Has Maven fill the folder $cache/$1 with the further arguments, where `{}` stands for the folder, unless it is there. It is made aside
+# and moved, so that runs at the same time do not meet half of it.
+fetch() {
+    local name=$1 aside
+    shift
+    [ -d "$cache/$name" ] && return
+    say "fetching $name"
+    mkdir -p "$cache"
+    aside=$(mktemp -d "$cache/fetching.XXXXXX")
+    mvn -q -B "${@//\{\}/$aside}" >"$work/maven.log" 2>&1 || { cat "$work/maven.log" >&2; rm -rf "$aside"; exit 1; }
+    mv -T "$aside" "$cache/$name" 2>/dev/null || rm -rf "$aside"
+}
+
+# The broker of this version and the judge's classes for it, in $libs and $classes.
+use_kafka() {
+    fetch "kafka-$1" -f "$root/tests/kafka/pom.xml" dependency:copy-dependencies "-Dkafka.version=$1" '-DoutputDirectory={}'
+    libs=$cache/kafka-$1
+    classes=$work/classes-$1
+    touch "$work/judge.log"
+    javac -nowarn -Xlint:none -cp "$libs/*" -d "$classes" "$root/tests/kafka/Judge.java"
+}
+
+build() {
+    default_bin=${PARITY_ROUTER_BIN:-}
+    small_bin=${PARITY_ROUTER_SMALL_BIN:-}
+    if [ -z "$default_bin" ]; then
+        say "building the program"
+        cargo build --quiet --release --locked --manifest-path "$root/Cargo.toml" --target-dir "$root/target"
+        default_bin=$root/target/release/parity-router
+    fi
+    if [ -z "$small_bin" ]; then
+        cargo build --quiet --release --locked --no-default-features --manifest-path "$root/Cargo.toml" --target-dir "$root/target/small"
+        small_bin=$root/target/small/release/parity-router
+    fi
+}
+
+# --- the broker -----------------------------------------------------------------------------------------------------------------------
+
+judge() { java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$libs/*" Judge "$@" 2>>"$work/judge.log"; }
+
+broker_config() {
+    local ports
+    read -r -a ports <<<"$(judge ports 2)"
+    broker=127.0.0.1:${ports[0]}
+    data=$(mktemp -d "$work/broker.XXXXXX")
+    cat >"$data/server.properties" <<P
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:${ports[1]}
+listeners=PLAINTEXT://$broker,CONTROLLER://127.0.0.1:${ports[1]}
+advertised.listeners=PLAINTEXT://$broker
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs=$data/logs
+auto.create.topics.enable=${1:-false}
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+# The records' timestamps are years old: by default they would be gone after a while.
+log.retention.ms=-1
+P
+    java -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
+}
+
+# One broker for all scenarios of a version. Its process id is in a file: a scenario that stops and starts it runs in a shell of its own.
+broker_start() {
+    java -Xmx1g -cp "$libs/*" kafka.Kafka "$data/server.properties" >>"$data/broker.log" 2>&1 &
+    echo $! >"$data/pid"
+    judge up "$broker" || fail "the broker does not answer: $(tail -5 "$data/broker.log")"
+}
+
+broker_runs() { [ -s "$data/pid" ] && kill -0 "$(cat "$data/pid")" 2>/dev/null; }
+
+# It starts again on the same ports: clients know these.
+broker_stop() {
+    kill -TERM "$(cat "$data/pid")"
+    until_true 60 not broker_runs || fail "the broker does not stop"
+    : >"$data/pid"
+}
