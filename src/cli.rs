@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use pico_args::Arguments;
 
+use crate::config::RoleName;
 use crate::error::Problem;
 
 /// What `--help` prints; it fits one screen.
@@ -14,6 +15,8 @@ usage: parity-router [command] [--property=value ...]
 
 commands:
   router                         read, route, write; this is the default
+  time                           send the time, as Spring's time source does
+  log                            print records, as Spring's log sink does
   demo [--rate=n] [--count=n]    the whole stream on an embedded broker
   probe [readiness | liveness]   ask a running router; exit code 0 for yes
 
@@ -45,8 +48,8 @@ pub(crate) struct Cli {
 /// What the program can do.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Command {
-    /// Route records.
-    Router,
+    /// Be this, or what `parity-router.role` says.
+    Run(Option<RoleName>),
     /// Show the recipe's stream.
     Demo(DemoSettings),
     /// Ask a running router.
@@ -98,11 +101,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     let command = match command {
         _ if help => Command::Help,
         _ if version => Command::Version,
-        None | Some("router") => Command::Router,
+        None => Command::Run(None),
         Some("demo") => Command::Demo(demo(&mut flags, &mut problems)),
         Some("probe") => return probe(flags),
+        Some(name) if let Some(role) = RoleName::of(name) => Command::Run(Some(role)),
         Some(other) => {
-            let message = format!("{other:?} is no command; allowed: router, demo, probe");
+            let message =
+                format!("{other:?} is no command; allowed: router, time, log, demo, probe");
             return Err(vec![problem("command", message)]);
         }
     };
@@ -230,15 +235,21 @@ mod tests {
 
     #[test]
     fn commands() {
-        check("", Command::Router, &[]);
-        check("router --a=b", Command::Router, &["--a=b"]);
-        check("a=b --c=d", Command::Router, &["a=b", "--c=d"]);
-        check("-jar x.jar", Command::Router, &["-jar", "x.jar"]);
+        check("", Command::Run(None), &[]);
+        for role in RoleName::ALL {
+            check(
+                &format!("{} --a=b", role.name()),
+                Command::Run(Some(role)),
+                &["--a=b"],
+            );
+        }
+        check("a=b --c=d", Command::Run(None), &["a=b", "--c=d"]);
+        check("-jar x.jar", Command::Run(None), &["-jar", "x.jar"]);
         check("-h", Command::Help, &[]);
         check("demo --help", Command::Help, &[]);
         check("--version", Command::Version, &[]);
-        check("--version=1", Command::Router, &["--version=1"]);
-        check_problem("routre", "allowed: router, demo, probe");
+        check("--version=1", Command::Run(None), &["--version=1"]);
+        check_problem("routre", "allowed: router, time, log, demo, probe");
     }
 
     #[test]

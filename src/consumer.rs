@@ -1,23 +1,21 @@
-//! Thread `consumer`: reads records, decides where each goes, hands them in batches to the producer threads, and commits what they have
-//! delivered. It owns the consumer and the offset tracker; it never waits for a producer without polling the group in between.
+//! Thread `consumer`: reads records, has a handler decide where each goes, hands them in batches to the producer threads, and commits what
+//! they have delivered. It owns the consumer and the offset tracker; it never waits for a producer without polling the group in between.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::client::batch::Origin;
-use crate::client::{Batch, Consumer, Event, Headers, NotReady, Record, Room};
-use crate::config::{Config, Group, Invalid};
-use crate::dead_letter;
+use crate::client::{Batch, Consumer, Event, Record, Room};
+use crate::config::Group;
 use crate::error::Error;
 use crate::health::Health;
 use crate::limits::{
-    COMMIT_INTERVAL, COMMIT_WITHIN, LEAVE_WITHIN, PAUSE_AFTER, POLL, PREPARE_BACKOFF,
-    REVOKE_WITHIN, ROUND_BYTES, ROUND_RECORDS, ROUNDS, WARNING_INTERVAL,
+    COMMIT_INTERVAL, COMMIT_WITHIN, LEAVE_WITHIN, PAUSE_AFTER, POLL, REVOKE_WITHIN, ROUND_BYTES,
+    ROUND_RECORDS, ROUNDS, WARNING_INTERVAL,
 };
 use crate::offsets::{NextOffset, OffsetTracker, TopicPartition};
-use crate::route::{self, Lane, Reason, Route};
+use crate::prepare::prepare;
 use crate::thread::Stop;
 use crate::throttle::Throttle;
 use crate::topics::Topics;
@@ -33,42 +31,87 @@ pub(crate) struct Lanes<H> {
     pub(crate) delivered: Receiver<Batch<H>>,
 }
 
+impl<H> Lanes<H> {
+    /// For a handler that sends nothing on.
+    pub(crate) fn closed() -> Self {
+        let (even, _) = bounded(0);
+        Self {
+            odd: even.clone(),
+            even,
+            delivered: bounded(0).1,
+        }
+    }
+}
+
+/// What is done with the records that are read: where the roles differ.
+pub(crate) trait Handler<H> {
+    /// Takes a record: into a batch of the round, or to be done with by the next [`Handler::settle`]. Fails on what ends the program.
+    fn take(&mut self, record: Record<'_, H>, round: &mut Round<H>) -> Result<Room, Error>;
+
+    /// Called behind the last record of a round. What is in no batch of it is done when this returns: its offsets may be committed then.
+    fn settle(&mut self) -> Result<(), Error>;
+}
+
+/// What one poll brought.
+#[derive(Debug)]
+pub(crate) struct Round<H> {
+    /// What is for `producer-even`.
+    pub(crate) even: Batch<H>,
+    /// What is for `producer-odd`.
+    pub(crate) odd: Batch<H>,
+    /// Where each partition stands after the round.
+    ends: Vec<NextOffset>,
+    records: usize,
+}
+
+impl<H> Round<H> {
+    /// Notes that the record at `offset` was taken.
+    fn note(&mut self, partition: TopicPartition, offset: i64) {
+        self.records += 1;
+        match self.ends.last_mut() {
+            Some((last, next)) if *last == partition => *next = offset + 1,
+            _ => match self.ends.iter_mut().find(|(other, _)| *other == partition) {
+                Some((_, next)) => *next = offset + 1,
+                None => self.ends.push((partition, offset + 1)),
+            },
+        }
+    }
+}
+
 /// Body of the thread: until stopped, or until the client gives up.
 pub(crate) fn run<C: Consumer>(
     consumer: C,
     lanes: Lanes<C::Headers>,
-    config: &Config,
+    handler: impl Handler<C::Headers>,
+    group: &Group,
     topics: &Topics,
     health: &Health,
     stop: &Stop,
 ) -> Result<(), Error> {
     let now = Instant::now();
-    let mut router = Router {
+    let mut reader = Reader {
         consumer,
         lanes: Some([lanes.even, lanes.odd]),
         delivered: lanes.delivered,
         spare: Vec::new(),
         tracker: OffsetTracker::default(),
         assigned: Vec::new(),
-        commits: matches!(config.group, Group::Named(_)),
+        commits: matches!(group, Group::Named(_)),
         commit_after: now,
         full_since: None,
         paused: false,
-        sorter: Sorter {
-            topics,
-            invalid: &config.invalid,
-            health,
-            warnings: Throttle::new(WARNING_INTERVAL),
-        },
+        handler,
+        topics,
         commit_warnings: Throttle::new(WARNING_INTERVAL),
         health,
     };
-    let routed = router.prepare(stop).and_then(|()| router.route_until(stop));
-    let drained = router.drain(stop);
-    routed.and(drained)
+    let read =
+        prepare(health, stop, || reader.consumer.prepare()).and_then(|()| reader.read_until(stop));
+    let drained = reader.drain(stop);
+    read.and(drained)
 }
 
-struct Router<'a, C: Consumer> {
+struct Reader<'a, C: Consumer, T> {
     consumer: C,
     /// To the even and the odd producer; none once they were told to drain.
     lanes: Option<[Sender<Batch<C::Headers>>; 2]>,
@@ -82,41 +125,14 @@ struct Router<'a, C: Consumer> {
     /// Since when there has been no room for another round.
     full_since: Option<Instant>,
     paused: bool,
-    sorter: Sorter<'a>,
+    handler: T,
+    topics: &'a Topics,
     commit_warnings: Throttle,
     health: &'a Health,
 }
 
-impl<C: Consumer> Router<'_, C> {
-    /// Waits for a broker and the topics, joins the group.
-    fn prepare(&mut self, stop: &Stop) -> Result<(), Error> {
-        let (mut back_off, longest) = PREPARE_BACKOFF;
-        let mut told = String::new();
-        while !stop.is_set() {
-            match self.consumer.prepare() {
-                Ok(()) => {
-                    self.health.available();
-                    return Ok(());
-                }
-                Err(NotReady::Failed(error)) => return Err(error),
-                Err(NotReady::Waiting(reason)) => {
-                    if reason != told {
-                        log::warn!("waiting: {reason}");
-                        self.health.unavailable(&reason);
-                        told = reason;
-                    }
-                }
-            }
-            let until = Instant::now() + back_off;
-            while !stop.is_set() && Instant::now() < until {
-                std::thread::sleep(POLL.min(until.saturating_duration_since(Instant::now())));
-            }
-            back_off = longest.min(back_off * 2);
-        }
-        Ok(())
-    }
-
-    fn route_until(&mut self, stop: &Stop) -> Result<(), Error> {
+impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
+    fn read_until(&mut self, stop: &Stop) -> Result<(), Error> {
         while !stop.is_set() {
             self.take_delivered();
             self.commit_if_due()?;
@@ -145,15 +161,30 @@ impl<C: Consumer> Router<'_, C> {
         };
         let mut failure = None;
         let Self {
-            consumer, sorter, ..
+            consumer, handler, ..
         } = self;
-        let polled = consumer.poll(POLL, |record| match sorter.sort(record, &mut round) {
-            Ok(room) => room,
-            Err(error) => {
-                failure = Some(error);
-                Room::Full
+        let polled = consumer.poll(POLL, |record| {
+            let (partition, offset) = (record.partition, record.offset);
+            match handler.take(record, &mut round) {
+                Ok(room) => {
+                    round.note(partition, offset);
+                    if round.records < ROUND_RECORDS {
+                        room
+                    } else {
+                        Room::Full
+                    }
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    Room::Full
+                }
             }
         });
+        self.health
+            .counters
+            .input
+            .fetch_add(round.records as u64, Relaxed);
+        self.handler.settle()?;
         self.dispatch(round)?;
         polled.and(failure.map_or(Ok(()), Err))
     }
@@ -241,7 +272,10 @@ impl<C: Consumer> Router<'_, C> {
         while let Some(event) = self.consumer.event() {
             match event {
                 Event::Assigned(partitions) => {
-                    log::info!("partitions assigned: {}", self.sorter.names(&partitions));
+                    log::info!(
+                        "partitions assigned: {}",
+                        self.topics.partitions(&partitions)
+                    );
                     self.assigned.extend(partitions);
                     self.health.assigned(self.assigned.len());
                     // A pause does not reach partitions that came after it.
@@ -284,7 +318,7 @@ impl<C: Consumer> Router<'_, C> {
         self.assigned
             .retain(|partition| !partitions.contains(partition));
         self.health.revoked();
-        log::info!("partitions revoked: {}", self.sorter.names(partitions));
+        log::info!("partitions revoked: {}", self.topics.partitions(partitions));
         if !self.paused {
             self.consumer.resume()?;
         }
@@ -370,110 +404,4 @@ impl<C: Consumer> Router<'_, C> {
         self.consumer.close();
         committed
     }
-}
-
-/// What one poll brought.
-struct Round<H> {
-    even: Batch<H>,
-    odd: Batch<H>,
-    ends: Vec<NextOffset>,
-    records: usize,
-}
-
-/// Decides where each record goes.
-struct Sorter<'a> {
-    topics: &'a Topics,
-    invalid: &'a Invalid,
-    health: &'a Health,
-    warnings: Throttle,
-}
-
-impl Sorter<'_> {
-    fn sort<H: Headers>(
-        &mut self,
-        record: Record<'_, H>,
-        round: &mut Round<H>,
-    ) -> Result<Room, Error> {
-        let (partition, offset) = (record.partition, record.offset);
-        match route::route(record.value) {
-            Route::To(Lane::Even) => round.even.push(Topics::EVEN, Lane::Even.prefix(), record),
-            Route::To(Lane::Odd) => round.odd.push(Topics::ODD, Lane::Odd.prefix(), record),
-            Route::Skip => count(&self.health.counters.skipped),
-            Route::Invalid(reason) => self.invalid(reason, record, round)?,
-        }
-        count(&self.health.counters.input);
-        round.records += 1;
-        match round.ends.last_mut() {
-            Some((last, next)) if *last == partition => *next = offset + 1,
-            _ => match round.ends.iter_mut().find(|(other, _)| *other == partition) {
-                Some((_, next)) => *next = offset + 1,
-                None => round.ends.push((partition, offset + 1)),
-            },
-        }
-        let full =
-            round.records >= ROUND_RECORDS || round.even.bytes() + round.odd.bytes() >= ROUND_BYTES;
-        Ok(if full { Room::Full } else { Room::Left })
-    }
-
-    fn invalid<H: Headers>(
-        &mut self,
-        reason: Reason,
-        mut record: Record<'_, H>,
-        round: &mut Round<H>,
-    ) -> Result<(), Error> {
-        let (partition, offset) = (record.partition, record.offset);
-        let topic = self.topics.input(partition.topic);
-        let reason = reason.text();
-        let what = match self.invalid {
-            Invalid::Fail => {
-                return Err(Error::Invalid {
-                    topic: topic.to_owned(),
-                    partition: partition.partition,
-                    offset,
-                    reason,
-                });
-            }
-            Invalid::Skip => {
-                count(&self.health.counters.skipped);
-                "skipped"
-            }
-            Invalid::DeadLetter(_) => {
-                let Some(output) = self.topics.dead_letter(partition.topic) else {
-                    return Err(Error::Ended("dead letters"));
-                };
-                let origin = Origin {
-                    partition,
-                    offset,
-                    timestamp: record.timestamp,
-                };
-                record.headers =
-                    dead_letter::headers(record.headers.take(), origin, self.topics, reason);
-                round.odd.push(output, b"", record);
-                "sent to the dead-letter topic"
-            }
-        };
-        if let Some(suppressed) = self.warnings.admit(Instant::now()) {
-            log::warn!(
-                "{topic}-{}, offset {offset}: {reason}; {what} ({suppressed} more like this since the last line)",
-                partition.partition
-            );
-        }
-        Ok(())
-    }
-
-    fn names(&self, partitions: &[TopicPartition]) -> String {
-        let names = partitions
-            .iter()
-            .map(|place| format!("{}-{}", self.topics.input(place.topic), place.partition));
-        let names: Vec<String> = names.collect();
-        if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        }
-    }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }

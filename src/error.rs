@@ -25,10 +25,10 @@ pub(crate) enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A signal handler or a thread could not be set up.
+    /// The system refused something.
     #[error("{what}")]
     System {
-        /// What was being set up.
+        /// What was being done.
         what: &'static str,
         /// What the system said.
         source: io::Error,
@@ -55,6 +55,9 @@ pub(crate) enum Error {
         /// How many batches.
         count: usize,
     },
+    /// The date pattern, which was checked, cannot be formatted: a bug.
+    #[error("the time cannot be formatted")]
+    Time,
     /// A thread ended while nobody had asked it to.
     #[error("thread {0} ended unasked")]
     Ended(&'static str),

@@ -3,9 +3,10 @@
 //! Liveness is about the process alone: it breaks when a thread has ended unasked, which only a restart heals. Readiness is about
 //! the work: partitions are assigned (maybe none: the group has more members than partitions) and a broker answers.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+
+use crate::config::RoleName;
 
 /// Liveness, readiness and counters.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub(crate) struct Health {
     pub(crate) counters: Counters,
 }
 
-/// Records since the start. `input = even + odd + dead_lettered + skipped` once nothing is in flight.
+/// Records since the start. In the router `input = even + odd + dead_lettered + skipped` once nothing is in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Records read from the input topics.
@@ -33,22 +34,51 @@ pub(crate) struct Counters {
     pub(crate) dead_lettered: AtomicU64,
     /// Tombstones, and with `parity-router.invalid=skip` what cannot be routed.
     pub(crate) skipped: AtomicU64,
+    /// Times that the time source has sent.
+    pub(crate) sent: AtomicU64,
+    /// Records that the log sink has printed.
+    pub(crate) printed: AtomicU64,
 }
 
-impl fmt::Display for Counters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [input, even, odd, dead_lettered, skipped] = [
-            &self.input,
-            &self.even,
-            &self.odd,
-            &self.dead_lettered,
-            &self.skipped,
-        ]
-        .map(|counter| counter.load(Relaxed));
-        write!(
-            f,
-            "{input} records in, {even} even, {odd} odd, {dead_lettered} dead-lettered, {skipped} skipped"
-        )
+impl Counters {
+    /// Those of a role: a word for each, and how many.
+    pub(crate) fn of(&self, role: RoleName) -> Vec<(&'static str, u64)> {
+        let counters: &[(&str, &AtomicU64)] = match role {
+            RoleName::Router => &[
+                ("input", &self.input),
+                ("even", &self.even),
+                ("odd", &self.odd),
+                ("deadLettered", &self.dead_lettered),
+                ("skipped", &self.skipped),
+            ],
+            RoleName::Time => &[("sent", &self.sent)],
+            RoleName::Log => &[("input", &self.input), ("printed", &self.printed)],
+        };
+        counters
+            .iter()
+            .map(|&(name, counter)| (name, counter.load(Relaxed)))
+            .collect()
+    }
+
+    /// Those of a role in a sentence.
+    pub(crate) fn summary(&self, role: RoleName) -> String {
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
+        match role {
+            RoleName::Router => format!(
+                "{} records in, {} even, {} odd, {} dead-lettered, {} skipped",
+                count(&self.input),
+                count(&self.even),
+                count(&self.odd),
+                count(&self.dead_lettered),
+                count(&self.skipped)
+            ),
+            RoleName::Time => format!("{} times sent", count(&self.sent)),
+            RoleName::Log => format!(
+                "{} records in, {} printed",
+                count(&self.input),
+                count(&self.printed)
+            ),
+        }
     }
 }
 
@@ -80,6 +110,11 @@ impl Health {
     /// The group has given this router `partitions` partitions; none is an answer too.
     pub(crate) fn assigned(&self, partitions: usize) {
         self.assigned.store(partitions, Relaxed);
+        self.joined();
+    }
+
+    /// What has no partitions to be given is where it can work.
+    pub(crate) fn joined(&self) {
         self.joined.store(true, Relaxed);
     }
 

@@ -1,4 +1,5 @@
-//! parity-router: a native router for Spring Cloud Data Flow streams. This page is the map; `service.rs` is where to begin reading.
+//! parity-router: a native router for Spring Cloud Data Flow streams, and the time source and log sink around it. This page is the map;
+//! `service.rs` is where to begin reading.
 //!
 //! # The flow
 //!
@@ -9,7 +10,7 @@
 //!                  └────── delivered Batch ──────┘
 //! ```
 //!
-//! A poll lends records; `route` decides; each lane's records of a poll are one batch (a *round* has at most two). A producer hands a
+//! A poll lends records; `sorter` asks `route` where each goes; each lane's records of a poll are one batch (a *round* has at most two). A producer hands a
 //! batch back when every record of it is acknowledged by all in-sync replicas; `offsets` then knows up to where a partition may be
 //! committed.
 //!
@@ -20,10 +21,14 @@
 //! | `main` | the join handles | events | the stop flag |
 //! | `consumer` | the Kafka consumer, the offset tracker | delivered batches | batches to both producers |
 //! | `producer-even`, `producer-odd` | its Kafka producer | its batches | delivered batches |
+//! | `time`, in the role of this name | its Kafka producer | | |
 //! | `actuator` | the listening socket and its clients | requests | stop requests |
 //! | `signals` | the signal iterator | SIGTERM, SIGINT | stop requests; a second one ends the process |
 //!
 //! librdkafka has threads of its own behind these. There is no async runtime anywhere.
+//!
+//! The same program is the time source (`time` in place of consumer and producers) and the log sink (`consumer` alone: what is read is
+//! printed, not sent on). `roles` has what is theirs; everything else, from properties to the stop, is the router's.
 //!
 //! # Starting and stopping
 //!
@@ -51,12 +56,14 @@ mod health;
 mod limits;
 mod logger;
 mod offsets;
+mod prepare;
 mod producer;
 mod properties;
 mod roles;
 mod route;
 mod service;
 mod signals;
+mod sorter;
 mod thread;
 mod throttle;
 mod topics;
@@ -68,7 +75,7 @@ use std::process::ExitCode;
 use log::LevelFilter;
 
 use cli::Command;
-use config::Config;
+use config::{Config, RoleName};
 use error::Error;
 use properties::Properties;
 use service::Service;
@@ -103,18 +110,18 @@ fn run() -> Result<(), Error> {
             );
         }
         Command::Demo(settings) => return roles::demo::run(&settings, cli.properties),
-        Command::Router => return router(&cli.properties),
+        Command::Run(role) => return serve(role, &cli.properties),
     }
     Ok(())
 }
 
-fn router(arguments: &[String]) -> Result<(), Error> {
+fn serve(role: Option<RoleName>, arguments: &[String]) -> Result<(), Error> {
     let properties = Properties::load(arguments);
     let logging = logger::init(&properties, LevelFilter::Info);
     let program = env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect::<Vec<String>>();
-    let (config, warnings) = match (Config::read(&properties, &program), logging) {
+    let (config, warnings) = match (Config::read(&properties, role, &program), logging) {
         (Ok(read), Ok(())) => read,
         (Ok(_), Err(problem)) => return Err(Error::Config(vec![problem])),
         (Err(problems), Ok(())) => return Err(Error::Config(problems)),

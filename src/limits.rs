@@ -23,6 +23,9 @@ pub(crate) const POLL: Duration = Duration::from_millis(100);
 /// Longest wait of a producer thread for another batch while acknowledgements are outstanding: the client cannot wake it.
 pub(crate) const ACKNOWLEDGEMENT_POLL: Duration = Duration::from_millis(1);
 
+/// Time without an acknowledgement after which the time source says that it waits for one.
+pub(crate) const UNACKNOWLEDGED_AFTER: Duration = Duration::from_secs(5);
+
 /// Time between commits. At least once promises a second; a poll and the answer come on top.
 pub(crate) const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -7,7 +7,7 @@ use std::thread;
 
 use env_logger::{Builder, Target};
 use jiff::ZonedDateTime;
-use log::{LevelFilter, Record};
+use log::{Level, LevelFilter, Record};
 
 use crate::error::Problem;
 use crate::properties::Properties;
@@ -62,6 +62,27 @@ fn level(properties: &Properties, default: LevelFilter) -> Result<LevelFilter, P
     }
 }
 
+/// Whether what is logged under this name at this level is printed.
+pub(crate) fn is_enabled(name: &str, level: Level) -> bool {
+    log::log_enabled!(target: name, level)
+}
+
+/// Appends a line of the log, where it is to be printed: for who wants to know that it was.
+pub(crate) fn append(lines: &mut Vec<u8>, name: &str, level: Level, text: &str) {
+    if is_enabled(name, level) {
+        // Writing into a vector does not fail.
+        let _ = write(
+            lines,
+            &ZonedDateTime::now(),
+            &Record::builder()
+                .target(name)
+                .level(level)
+                .args(format_args!("{text}"))
+                .build(),
+        );
+    }
+}
+
 /// `2026-11-23 17:56:36.241  INFO 1 --- [consumer] parity_router::consumer : …`
 fn write(out: &mut impl Write, now: &ZonedDateTime, record: &Record<'_>) -> io::Result<()> {
     let current = thread::current();
@@ -89,7 +110,6 @@ mod tests {
 
     use jiff::Timestamp;
     use jiff::tz::TimeZone;
-    use log::Level;
 
     use super::*;
 

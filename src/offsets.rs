@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// A partition of one of the input topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicPartition {
-    /// Index of the topic in [`Config::input`](crate::config::Config::input).
+    /// Index of the topic in [`Topics::inputs`](crate::topics::Topics::inputs).
     pub(crate) topic: u16,
     /// Partition number.
     pub(crate) partition: i32,

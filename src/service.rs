@@ -1,5 +1,6 @@
 //! Composition root: makes the channels, starts the threads, waits for an event, stops in order. Read this first.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
@@ -10,19 +11,24 @@ use crate::actuator;
 #[cfg(feature = "librdkafka")]
 use crate::client::Librdkafka;
 use crate::client::{Batch, Client, KafkaRust};
-use crate::config::{ClientKind, Config};
+use crate::config::{ClientKind, Cluster, Config, Role, RoleName, RouterSettings};
 use crate::consumer::{self, Lanes};
 use crate::error::{self, Error};
 use crate::health::Health;
 use crate::limits::{BATCHES, JOIN_WITHIN, ROUNDS, STOP_WITHIN};
+use crate::logger;
 use crate::producer::{self, Outlet};
+use crate::roles;
+use crate::roles::log::Printer;
 use crate::route::Lane;
 use crate::signals;
+use crate::sorter::Sorter;
 use crate::thread::{self, EVENTS, Event, Running, Stop};
 use crate::topics::Topics;
 
-/// A router at work.
+/// A role at work.
 pub(crate) struct Service {
+    role: RoleName,
     health: Arc<Health>,
     #[cfg(feature = "librdkafka")]
     port: u16,
@@ -32,7 +38,7 @@ pub(crate) struct Service {
     actuator_ends: Arc<AtomicBool>,
     actuator: Running,
     signals: (signal_hook::iterator::Handle, Running),
-    /// Consumer and producers.
+    /// What records run through.
     pipeline: Vec<Running>,
 }
 
@@ -81,6 +87,7 @@ impl Service {
             ClientKind::Kafka => start_pipeline::<KafkaRust>(&config, &health, &stop, &events.0),
         }?;
         Ok(Self {
+            role: config.role.name(),
             health,
             #[cfg(feature = "librdkafka")]
             port,
@@ -111,6 +118,7 @@ impl Service {
         self.health.stopping();
         self.stop.begin(deadline);
         let Self {
+            role,
             health,
             events,
             actuator_ends,
@@ -127,7 +135,7 @@ impl Service {
         signals.0.close();
         actuator_ends.store(true, Relaxed);
         errors.extend(join(vec![signals.1, actuator], &events.1, deadline));
-        log::info!("stopped: {}", health.counters);
+        log::info!("stopped: {}", health.counters.summary(role));
         // What a thread ended with says more than that it ended.
         if errors.is_empty() {
             errors.extend(unasked);
@@ -169,14 +177,66 @@ impl Service {
     }
 }
 
-/// The threads that records run through, producers first.
+/// The threads that records run through.
 fn start_pipeline<C: Client>(
     config: &Arc<Config>,
     health: &Arc<Health>,
     stop: &Stop,
     events: &Sender<Event>,
 ) -> Result<Vec<Running>, Error> {
-    let topics = Arc::new(Topics::new(config));
+    let topics = Arc::new(Topics::new(&config.role));
+    let (health, stop, cluster) = (health.clone(), stop.clone(), config.cluster.clone());
+    match &config.role {
+        Role::Router(settings) => {
+            start_router::<C>(&cluster, settings, &topics, &health, &stop, events)
+        }
+        Role::Time(settings) => {
+            let settings = settings.clone();
+            let body = move || {
+                let producer = C::producer(&cluster, &topics, "time")?;
+                roles::time::run(producer, &settings, None, &health, &stop)
+            };
+            Ok(vec![thread::spawn("time", events.clone(), body)?])
+        }
+        Role::Log(settings) => {
+            let settings = settings.clone();
+            if !logger::is_enabled(&settings.name, settings.level) {
+                log::warn!(
+                    "log.level={} is below logging.level.root: no record will be printed",
+                    settings.level
+                );
+            }
+            let body = move || {
+                let consumer = C::consumer(&cluster, &settings.input, &topics)?;
+                let line = |lines: &mut Vec<u8>, text: &str| {
+                    logger::append(lines, &settings.name, settings.level, text);
+                };
+                let printer = Printer::new(&settings, &topics, &health, io::stdout(), line);
+                let group = &settings.input.group;
+                consumer::run(
+                    consumer,
+                    Lanes::closed(),
+                    printer,
+                    group,
+                    &topics,
+                    &health,
+                    &stop,
+                )
+            };
+            Ok(vec![thread::spawn("consumer", events.clone(), body)?])
+        }
+    }
+}
+
+/// The router's threads, producers first.
+fn start_router<C: Client>(
+    cluster: &Cluster,
+    settings: &RouterSettings,
+    topics: &Arc<Topics>,
+    health: &Arc<Health>,
+    stop: &Stop,
+    events: &Sender<Event>,
+) -> Result<Vec<Running>, Error> {
     let (to_consumer, delivered) = bounded(BATCHES);
     let mut running = Vec::new();
     let mut start_producer =
@@ -188,11 +248,11 @@ fn start_pipeline<C: Client>(
                 batches,
                 delivered: to_consumer.clone(),
             };
-            let (config, health, stop, topics) =
-                (config.clone(), health.clone(), stop.clone(), topics.clone());
+            let (cluster, invalid) = (cluster.clone(), settings.invalid.clone());
+            let (topics, health, stop) = (topics.clone(), health.clone(), stop.clone());
             let body = move || {
-                let producer = C::producer(&config, &topics, name)?;
-                producer::run(producer, &outlet, &config.invalid, &topics, &health, &stop)
+                let producer = C::producer(&cluster, &topics, name)?;
+                producer::run(producer, &outlet, &invalid, &topics, &health, &stop)
             };
             running.push(thread::spawn(name, events.clone(), body)?);
             Ok(sender)
@@ -206,10 +266,20 @@ fn start_pipeline<C: Client>(
         odd,
         delivered,
     };
-    let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
+    let (cluster, settings) = (cluster.clone(), settings.clone());
+    let (topics, health, stop) = (topics.clone(), health.clone(), stop.clone());
     let body = move || {
-        let consumer = C::consumer(&config, &topics)?;
-        consumer::run(consumer, lanes, &config, &topics, &health, &stop)
+        let consumer = C::consumer(&cluster, &settings.input, &topics)?;
+        let sorter = Sorter::new(&topics, &settings.invalid, &health);
+        consumer::run(
+            consumer,
+            lanes,
+            sorter,
+            &settings.input.group,
+            &topics,
+            &health,
+            &stop,
+        )
     };
     running.push(thread::spawn("consumer", events.clone(), body)?);
     Ok(running)

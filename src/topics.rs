@@ -1,6 +1,7 @@
-//! The topics that the router reads and writes, by index: records name them by a number, and a name is looked up once.
+//! The topics that a role reads and writes, by index: records name them by a number, and a name is looked up once.
 
-use crate::config::{Config, Invalid};
+use crate::config::{Invalid, Role};
+use crate::offsets::TopicPartition;
 
 /// Index of a topic that is written, in [`Topics::outputs`].
 pub(crate) type Output = u16;
@@ -10,7 +11,7 @@ pub(crate) type Output = u16;
 pub(crate) struct Topics {
     /// Topics that are read.
     pub(crate) inputs: Vec<String>,
-    /// Topics that are written: even, odd, and with `parity-router.invalid=dlq` a dead-letter topic for each input.
+    /// Topics that are written; by the router even, odd, and with `parity-router.invalid=dlq` a dead-letter topic for each input.
     pub(crate) outputs: Vec<String>,
 }
 
@@ -20,15 +21,27 @@ impl Topics {
     /// Index of the odd topic.
     pub(crate) const ODD: Output = 1;
 
-    /// Those of a configuration.
-    pub(crate) fn new(config: &Config) -> Self {
-        let mut outputs = vec![config.even.clone(), config.odd.clone()];
-        if let Invalid::DeadLetter(topics) = &config.invalid {
-            outputs.extend_from_slice(topics);
-        }
-        Self {
-            inputs: config.input.clone(),
-            outputs,
+    /// Those of a role.
+    pub(crate) fn new(role: &Role) -> Self {
+        match role {
+            Role::Router(router) => {
+                let mut outputs = vec![router.even.clone(), router.odd.clone()];
+                if let Invalid::DeadLetter(topics) = &router.invalid {
+                    outputs.extend_from_slice(topics);
+                }
+                Self {
+                    inputs: router.input.topics.clone(),
+                    outputs,
+                }
+            }
+            Role::Time(time) => Self {
+                inputs: Vec::new(),
+                outputs: vec![time.output.clone()],
+            },
+            Role::Log(log) => Self {
+                inputs: log.input.topics.clone(),
+                outputs: Vec::new(),
+            },
         }
     }
 
@@ -55,6 +68,19 @@ impl Topics {
         self.outputs
             .get(usize::from(index))
             .map_or("", String::as_str)
+    }
+
+    /// Partitions of the inputs, for a log line.
+    pub(crate) fn partitions(&self, partitions: &[TopicPartition]) -> String {
+        let names = partitions
+            .iter()
+            .map(|place| format!("{}-{}", self.input(place.topic), place.partition));
+        let names: Vec<String> = names.collect();
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        }
     }
 
     /// Every name once, in the order of the flow.

@@ -3,12 +3,10 @@
 //! Health and info stay 200 as long as the process can heal by itself: Data Flow's defaults probe them, and a restart for a broker
 //! that is away would only add to the trouble. The truth about the work is told by readiness.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::accept::{ACTUATOR_JSON, Form, JSON, TEXT, prefer};
-use crate::config::Info;
+use crate::config::{Info, RoleName};
 use crate::health::{Health, Readiness};
 
 /// What a client is answered.
@@ -54,7 +52,7 @@ pub(crate) fn reply(
     let form = prefer(accept);
     match endpoint {
         Endpoint::Links => document(form, 200, &links()),
-        Endpoint::Health => root(form, health, show_details),
+        Endpoint::Health => root(form, info.role, health, show_details),
         Endpoint::Liveness => document(
             form,
             http_status(liveness(health)),
@@ -194,7 +192,7 @@ fn readiness(health: &Health, show_details: bool) -> Value {
 }
 
 /// The root of health: liveness alone decides its status, its components tell the rest.
-fn root(form: Form, health: &Health, show_details: bool) -> Reply {
+fn root(form: Form, role: RoleName, health: &Health, show_details: bool) -> Reply {
     let status = liveness(health);
     if form == Form::Text {
         // `Alive` is the recipe's word.
@@ -218,23 +216,32 @@ fn root(form: Form, health: &Health, show_details: bool) -> Reply {
             "binders": { "status": kafka["status"], "components": { "kafka": kafka } },
             "livenessState": { "status": status },
             "readinessState": readiness(health, show_details),
-            "router": { "status": status, "details": counters(health) },
+            role.name(): { "status": status, "details": counters(role, health) },
         },
         "groups": ["liveness", "readiness"],
     });
     document(form, http_status(status), &body)
 }
 
-fn counters(health: &Health) -> Value {
-    let count = |counter: &AtomicU64| counter.load(Relaxed);
-    json!({
-        "input": count(&health.counters.input),
-        "even": count(&health.counters.even),
-        "odd": count(&health.counters.odd),
-        "deadLettered": count(&health.counters.dead_lettered),
-        "skipped": count(&health.counters.skipped),
-        "assignedPartitions": health.partitions(),
-    })
+fn counters(role: RoleName, health: &Health) -> Value {
+    let mut counters: Map<String, Value> = health
+        .counters
+        .of(role)
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count.into()))
+        .collect();
+    if role != RoleName::Time {
+        counters.insert("assignedPartitions".to_owned(), health.partitions().into());
+    }
+    counters.into()
+}
+
+/// Destinations by binding.
+fn bindings(bindings: &[(&'static str, String)]) -> Map<String, Value> {
+    bindings
+        .iter()
+        .map(|(name, destination)| ((*name).to_owned(), destination.as_str().into()))
+        .collect()
 }
 
 fn info_json(info: &Info) -> Value {
@@ -244,15 +251,15 @@ fn info_json(info: &Info) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": env!("CARGO_PKG_DESCRIPTION"),
         },
-        "router": {
+        info.role.name(): {
             "stream-name": info.stream_name,
             "app-name": info.app_label,
             "app-guid": info.app_guid,
             "app-group": info.app_group,
             "kafka-brokers": info.brokers,
             "kafka-zk": info.zk_nodes,
-            "inputs": { "input": info.input },
-            "outputs": { "even": info.even, "odd": info.odd },
+            "inputs": bindings(&info.inputs),
+            "outputs": bindings(&info.outputs),
             "arguments": info.arguments,
         },
     })
@@ -261,23 +268,28 @@ fn info_json(info: &Info) -> Value {
 /// What the recipe's script answers, byte for byte: its blanks at line ends and its unequal indents too.
 fn info_text(info: &Info) -> String {
     let Info {
+        role: _,
         stream_name,
         app_label,
         app_guid,
         app_group,
         brokers,
         zk_nodes,
-        input,
-        even,
-        odd,
+        inputs,
+        outputs,
         arguments,
     } = info;
     let properties = format!(
         "  stream-name={stream_name}\n  app-name={app_label}\n  app-guid={app_guid}\n  app-group={app_group}\n  \
          kafka-brokers={brokers}\n  kafka-zk={zk_nodes}\n"
     );
-    let channels =
-        format!("  Inputs:\n    input={input}\n  Outputs: \n    even={even}\n    odd={odd}\n");
+    let list = |bindings: &[(&str, String)]| -> String {
+        bindings
+            .iter()
+            .map(|(name, destination)| format!("    {name}={destination}\n"))
+            .collect()
+    };
+    let channels = format!("  Inputs:\n{}  Outputs: \n{}", list(inputs), list(outputs));
     let arguments = arguments.join("\n   ");
     format!(
         "Properties\n{properties}\nChannels\n{channels}\nArguments\n  {arguments}\n\nEnvironment\n  "
@@ -288,19 +300,24 @@ fn info_text(info: &Info) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
 
     fn info() -> Info {
         Info {
+            role: RoleName::Router,
             stream_name: "timeStream".to_owned(),
             app_label: "python-router".to_owned(),
             app_guid: "guid".to_owned(),
             app_group: "group".to_owned(),
             brokers: "localhost:9092".to_owned(),
             zk_nodes: "localhost:2181".to_owned(),
-            input: "timeDest".to_owned(),
-            even: "evenDest".to_owned(),
-            odd: "oddDest".to_owned(),
+            inputs: vec![("input", "timeDest".to_owned())],
+            outputs: vec![
+                ("even", "evenDest".to_owned()),
+                ("odd", "oddDest".to_owned()),
+            ],
             arguments: vec![
                 "parity-router".to_owned(),
                 "--a=b".to_owned(),

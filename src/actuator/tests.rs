@@ -49,15 +49,15 @@ fn running_with(argument: String, test: impl FnOnce(&Running<'_>)) {
     };
     let text = String::new;
     let info = Info {
+        role: crate::config::RoleName::Router,
         stream_name: text(),
         app_label: text(),
         app_guid: text(),
         app_group: text(),
         brokers: text(),
         zk_nodes: text(),
-        input: "timeDest".to_owned(),
-        even: text(),
-        odd: text(),
+        inputs: vec![("input", "timeDest".to_owned())],
+        outputs: Vec::new(),
         arguments: vec![argument],
     };
     std::thread::scope(|scope| {

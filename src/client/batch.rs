@@ -234,6 +234,12 @@ pub(crate) mod tests {
             headers.0.push((name.to_owned(), value.to_owned()));
             Some(headers)
         }
+
+        fn each<'a>(&'a self, mut take: impl FnMut(&'a str, Option<&'a [u8]>)) {
+            for (name, value) in &self.0 {
+                take(name, Some(value));
+            }
+        }
     }
 
     fn topics() -> Topics {

@@ -14,7 +14,7 @@ pub(crate) use kafka::KafkaRust;
 #[cfg(feature = "librdkafka")]
 pub(crate) use librdkafka::{Librdkafka, embedded::EmbeddedBroker};
 
-use crate::config::Config;
+use crate::config::{Cluster, Subscription};
 use crate::error::Error;
 use crate::offsets::{NextOffset, TopicPartition};
 use crate::topics::Topics;
@@ -29,11 +29,15 @@ pub(crate) trait Client: 'static {
     type Producer: Producer<Headers = Self::Headers>;
 
     /// Makes a consumer; no broker is asked for anything yet. Fails on what no waiting would heal.
-    fn consumer(config: &Config, topics: &Topics) -> Result<Self::Consumer, Error>;
+    fn consumer(
+        cluster: &Cluster,
+        input: &Subscription,
+        topics: &Topics,
+    ) -> Result<Self::Consumer, Error>;
 
     /// Makes the producer of a lane, as [`Client::consumer`] does. `name` is the thread's.
     fn producer(
-        config: &Config,
+        cluster: &Cluster,
         topics: &Topics,
         name: &'static str,
     ) -> Result<Self::Producer, Error>;
@@ -43,6 +47,9 @@ pub(crate) trait Client: 'static {
 pub(crate) trait Headers: Send + Sized + 'static {
     /// `headers`, or none, and behind them one more.
     fn and(headers: Option<Self>, name: &str, value: &[u8]) -> Option<Self>;
+
+    /// Name and value of each, in their order; a value may be none.
+    fn each<'a>(&'a self, take: impl FnMut(&'a str, Option<&'a [u8]>));
 }
 
 /// A record on loan from a consumer.
@@ -173,6 +180,10 @@ pub(crate) trait Consumer {
 pub(crate) trait Producer {
     /// See [`Client::Headers`].
     type Headers: Headers;
+
+    /// Checks the broker and makes the topics that are missing: for a role without a consumer, which would do it. Called as
+    /// [`Consumer::prepare`] is.
+    fn prepare(&mut self) -> Result<(), NotReady>;
 
     /// Takes a batch to send. Never waits; call it only when [`Producer::accepts`] says so.
     fn send(&mut self, batch: Batch<Self::Headers>) -> Result<(), Error>;

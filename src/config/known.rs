@@ -1,35 +1,98 @@
 //! The properties that the program knows, and which of them an unknown one was meant to be. Pure.
 
+use super::read::{APP_LABEL, STREAM_NAME};
 use crate::properties::undotted;
 
-/// Every property that is read, in the order of the README's table.
-pub(super) const PROPERTIES: [&str; 24] = [
-    "spring.cloud.stream.bindings.input.destination",
-    "spring.cloud.stream.bindings.even.destination",
-    "spring.cloud.stream.bindings.odd.destination",
-    "spring.cloud.stream.bindings.input.group",
-    "spring.cloud.stream.kafka.bindings.input.consumer.startOffset",
-    "spring.cloud.stream.kafka.bindings.input.consumer.dlqName",
+/// Properties that every role reads, in the order of the README's table.
+pub(super) const COMMON: [&str; 14] = [
     "spring.cloud.stream.kafka.binder.brokers",
     "spring.cloud.stream.kafka.binder.defaultBrokerPort",
     "spring.cloud.stream.kafka.binder.autoCreateTopics",
     "spring.cloud.stream.kafka.binder.minPartitionCount",
     "spring.cloud.stream.kafka.binder.replicationFactor",
+    "parity-router.role",
     "parity-router.client",
-    "parity-router.invalid",
     "server.port",
     "server.address",
     "management.server.port",
     "management.server.address",
     "management.endpoint.health.show-details",
     "logging.level.root",
-    // Those that only `/actuator/info` and the group's default name read.
-    "spring.cloud.dataflow.stream.name",
-    "spring.cloud.dataflow.stream.app.label",
-    "spring.cloud.application.guid",
-    "spring.cloud.application.group",
     "spring.cloud.stream.kafka.binder.zkNodes",
 ];
+
+/// Those that are Data Flow's to give, not a user's: for `/actuator/info` and for the groups' default names.
+pub(super) const GIVEN_BY_DATA_FLOW: [&str; 4] = [
+    STREAM_NAME,
+    APP_LABEL,
+    "spring.cloud.application.guid",
+    "spring.cloud.application.group",
+];
+
+/// Properties that the roles with an input read.
+pub(super) const INPUT: [&str; 3] = [
+    "spring.cloud.stream.bindings.input.destination",
+    "spring.cloud.stream.bindings.input.group",
+    "spring.cloud.stream.kafka.bindings.input.consumer.startOffset",
+];
+
+/// Properties of the router alone.
+pub(super) const ROUTER: [&str; 4] = [
+    "spring.cloud.stream.bindings.even.destination",
+    "spring.cloud.stream.bindings.odd.destination",
+    "spring.cloud.stream.kafka.bindings.input.consumer.dlqName",
+    "parity-router.invalid",
+];
+
+/// Properties of the time source alone.
+pub(super) const TIME: [&str; 6] = [
+    "spring.cloud.stream.bindings.output.destination",
+    "time.date-format",
+    "spring.integration.poller.fixed-delay",
+    "spring.integration.poller.fixed-rate",
+    "spring.integration.poller.initial-delay",
+    "spring.integration.poller.cron",
+];
+
+/// Properties of the log sink alone.
+pub(super) const LOG: [&str; 4] = [
+    "log.name",
+    "log.level",
+    "log.expression",
+    "spring.application.name",
+];
+
+/// What Spring's time source and log sink have called them before or since.
+pub(super) const OTHER_SPELLINGS: [&str; 12] = [
+    "spring.cloud.stream.poller.fixed-delay",
+    "spring.cloud.stream.poller.initial-delay",
+    "spring.cloud.stream.poller.cron",
+    "spring.cloud.stream.poller.time-unit",
+    "trigger.date-format",
+    "trigger.fixed-delay",
+    "trigger.initial-delay",
+    "trigger.cron",
+    "trigger.time-unit",
+    "log.consumer.name",
+    "log.consumer.level",
+    "log.consumer.expression",
+];
+
+/// Every property that is read.
+fn all() -> impl Iterator<Item = &'static str> {
+    [
+        COMMON.as_slice(),
+        &GIVEN_BY_DATA_FLOW,
+        &INPUT,
+        &ROUTER,
+        &TIME,
+        &LOG,
+        &OTHER_SPELLINGS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
 
 /// Prefix of what is this program's alone: there every unknown name is a mistake.
 const OWN_PREFIX: &str = "parity-router.";
@@ -57,7 +120,7 @@ pub(super) fn near_misses<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -
 fn near_miss(name: &str, origin: &str) -> Option<String> {
     let letters = undotted(name);
     let distance = |known: &str| strsim::osa_distance(&letters, &undotted(known));
-    let nearest = PROPERTIES.into_iter().min_by_key(|known| distance(known))?;
+    let nearest = all().min_by_key(|known| distance(known))?;
     let near = match distance(nearest) {
         0 => return None,
         wrong => wrong <= WRONG_LETTERS && wrong <= letters.len() / 4,
@@ -112,12 +175,12 @@ mod tests {
 
     #[test]
     fn known_ones_and_neighbours() {
-        for known in PROPERTIES {
+        for known in all() {
             check(known, None);
             check(&known.to_uppercase().replace(['.', '-'], "_"), None);
         }
         for name in [
-            "spring.cloud.stream.bindings.output.destination",
+            "spring.cloud.stream.bindings.output.contentType",
             "spring.cloud.stream.bindings.input.contentType",
             "spring.cloud.stream.bindings.input.consumer.concurrency",
             "spring.cloud.dataflow.stream.app.type",

@@ -2,34 +2,156 @@
 
 mod known;
 mod read;
+mod roles;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-/// Everything the router needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use log::Level;
+
+use crate::roles::log::Expression;
+use crate::roles::time::DatePattern;
+
+/// Everything the program needs to know.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
     /// Which Kafka client does the work.
     pub(crate) client: ClientKind,
-    /// Bootstrap brokers, each `host:port` (an IPv6 host in brackets); at least one.
-    pub(crate) brokers: Vec<String>,
-    /// Input topics; at least one, all different.
-    pub(crate) input: Vec<String>,
-    /// Topic for even records.
-    pub(crate) even: String,
-    /// Topic for odd records.
-    pub(crate) odd: String,
-    /// Consumer group.
-    pub(crate) group: Group,
-    /// Where a group without a committed offset starts.
-    pub(crate) start_offset: StartOffset,
-    /// What becomes of a record that cannot be routed.
-    pub(crate) invalid: Invalid,
-    /// Making of missing topics.
-    pub(crate) topics: TopicSettings,
+    /// The brokers, and how topics are made there.
+    pub(crate) cluster: Cluster,
+    /// What the program is, and what it works with as that.
+    pub(crate) role: Role,
     /// Where the actuator listens.
     pub(crate) actuator: ActuatorSettings,
     /// What `/actuator/info` tells.
     pub(crate) info: Info,
+}
+
+/// What the program can be (the first argument, or `parity-router.role`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoleName {
+    /// Routes records.
+    Router,
+    /// Sends the time.
+    Time,
+    /// Prints records.
+    Log,
+}
+
+impl RoleName {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Router, Self::Time, Self::Log];
+
+    /// As it is written on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Router => "router",
+            Self::Time => "time",
+            Self::Log => "log",
+        }
+    }
+
+    /// The role of this name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// A role with its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Role {
+    /// See [`RoleName::Router`].
+    Router(RouterSettings),
+    /// See [`RoleName::Time`].
+    Time(TimeSettings),
+    /// See [`RoleName::Log`].
+    Log(LogSettings),
+}
+
+impl Role {
+    /// Its name.
+    pub(crate) fn name(&self) -> RoleName {
+        match self {
+            Self::Router(_) => RoleName::Router,
+            Self::Time(_) => RoleName::Time,
+            Self::Log(_) => RoleName::Log,
+        }
+    }
+}
+
+/// Where Kafka is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// Bootstrap brokers, each `host:port` (an IPv6 host in brackets); at least one.
+    pub(crate) brokers: Vec<String>,
+    /// Making of missing topics.
+    pub(crate) topics: TopicSettings,
+}
+
+/// What is read, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    /// Input topics; at least one, all different.
+    pub(crate) topics: Vec<String>,
+    /// Consumer group.
+    pub(crate) group: Group,
+    /// Where a group without a committed offset starts.
+    pub(crate) start_offset: StartOffset,
+}
+
+/// What the router works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RouterSettings {
+    /// What is routed.
+    pub(crate) input: Subscription,
+    /// Topic for even records.
+    pub(crate) even: String,
+    /// Topic for odd records.
+    pub(crate) odd: String,
+    /// What becomes of a record that cannot be routed.
+    pub(crate) invalid: Invalid,
+}
+
+/// What the time source works with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TimeSettings {
+    /// Topic that the time is sent to.
+    pub(crate) output: String,
+    /// `time.date-format`
+    pub(crate) format: DatePattern,
+    /// When the time is sent.
+    pub(crate) poller: Poller,
+}
+
+/// When a source is asked, as Spring Integration's poller does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Poller {
+    /// Time from the start to the first time.
+    pub(crate) initial_delay: Duration,
+    /// Time between two.
+    pub(crate) pace: Pace,
+}
+
+/// From when to when the time between two polls is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// From the end of one to the start of the next.
+    FixedDelay(Duration),
+    /// From start to start; what was missed is made up for.
+    FixedRate(Duration),
+}
+
+/// What the log sink works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogSettings {
+    /// What is printed.
+    pub(crate) input: Subscription,
+    /// Name of the logger (`log.name`).
+    pub(crate) name: String,
+    /// Level of the lines (`log.level`).
+    pub(crate) level: Level,
+    /// What is printed of a record (`log.expression`).
+    pub(crate) expression: Expression,
 }
 
 /// Which Kafka client does the work (`parity-router.client`).
@@ -62,7 +184,7 @@ pub(crate) enum StartOffset {
 /// What becomes of a record that cannot be routed (`parity-router.invalid`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Invalid {
-    /// It goes unchanged to a dead-letter topic; here is one for each input topic, in the order of `input`.
+    /// It goes unchanged to a dead-letter topic; here is one for each input topic, in their order.
     DeadLetter(Vec<String>),
     /// It is counted, warned about and skipped.
     Skip,
@@ -95,6 +217,8 @@ pub(crate) struct ActuatorSettings {
 /// What `/actuator/info` tells, as the recipe's script does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {
+    /// What the program is.
+    pub(crate) role: RoleName,
     /// `spring.cloud.dataflow.stream.name`, or empty.
     pub(crate) stream_name: String,
     /// `spring.cloud.dataflow.stream.app.label`, or empty.
@@ -107,12 +231,10 @@ pub(crate) struct Info {
     pub(crate) brokers: String,
     /// `spring.cloud.stream.kafka.binder.zkNodes` as it was given, or empty.
     pub(crate) zk_nodes: String,
-    /// `spring.cloud.stream.bindings.{input,even,odd}.destination`.
-    pub(crate) input: String,
-    /// See `input`.
-    pub(crate) even: String,
-    /// See `input`.
-    pub(crate) odd: String,
+    /// Name and destination of each binding that is read.
+    pub(crate) inputs: Vec<(&'static str, String)>,
+    /// Name and destination of each binding that is written.
+    pub(crate) outputs: Vec<(&'static str, String)>,
     /// The program and its arguments; the values of secrets are masked as `******`.
     pub(crate) arguments: Vec<String>,
 }

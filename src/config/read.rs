@@ -5,12 +5,21 @@ use std::str::FromStr;
 
 use super::known;
 use super::{
-    ActuatorSettings, ClientKind, Config, Group, Info, Invalid, StartOffset, TopicSettings,
+    ActuatorSettings, ClientKind, Cluster, Config, Group, Info, Invalid, Role, RoleName,
+    RouterSettings, StartOffset, Subscription, TopicSettings,
 };
 use crate::error::Problem;
 use crate::properties::{Properties, Value};
 
-const DEFAULT_GROUP: &str = "parity-router";
+/// The group of who has neither a group nor a stream.
+pub(super) const DEFAULT_GROUP: &str = "parity-router";
+
+/// Data Flow's names for the stream and for the application in it.
+pub(super) const STREAM_NAME: &str = "spring.cloud.dataflow.stream.name";
+pub(super) const APP_LABEL: &str = "spring.cloud.dataflow.stream.app.label";
+
+/// Name and destination of bindings, for `/actuator/info`.
+pub(super) type Bindings = Vec<(&'static str, String)>;
 
 /// Words in an argument's name whose value is not shown: those of Spring Boot's sanitizing, and what holds a login in Kafka's names.
 const SECRETS: [&str; 8] = [
@@ -25,9 +34,11 @@ const SECRETS: [&str; 8] = [
 ];
 
 impl Config {
-    /// Reads it; beside it, what is to be warned about. `arguments` are what `/actuator/info` shows.
+    /// Reads it; beside it, what is to be warned about. `role` is the command's, where there was one; `arguments` are what
+    /// `/actuator/info` shows.
     pub(crate) fn read(
         properties: &Properties,
+        role: Option<RoleName>,
         arguments: &[String],
     ) -> Result<(Self, Vec<String>), Vec<Problem>> {
         let mut reader = Reader {
@@ -38,7 +49,7 @@ impl Config {
         reader
             .warnings
             .extend(known::near_misses(properties.given()));
-        let config = reader.config(arguments);
+        let config = reader.config(role, arguments);
         if reader.problems.is_empty() {
             Ok((config, reader.warnings))
         } else {
@@ -62,72 +73,102 @@ impl Config {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     properties: &'a Properties,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
 
 impl Reader<'_> {
-    fn config(&mut self, arguments: &[String]) -> Config {
-        let stream_name = self.text("spring.cloud.dataflow.stream.name");
-        let input = self.inputs();
-        let even = self.output(
-            "spring.cloud.stream.bindings.even.destination",
-            "even",
-            &input,
-        );
-        let odd = self.output(
-            "spring.cloud.stream.bindings.odd.destination",
-            "odd",
-            &input,
-        );
-        let group = self.group(&stream_name);
-        let start_offset = self.start_offset(&group);
-        let invalid = self.invalid(&input, &[&even, &odd], &group);
+    fn config(&mut self, role: Option<RoleName>, arguments: &[String]) -> Config {
+        let role = role.unwrap_or_else(|| self.role());
+        let (role, inputs, outputs) = match role {
+            RoleName::Router => self.router(),
+            RoleName::Time => self.time(),
+            RoleName::Log => self.log(),
+        };
         let brokers = self.brokers();
         Config {
             client: self.client(),
             info: Info {
-                stream_name,
-                app_label: self.text("spring.cloud.dataflow.stream.app.label"),
+                role: role.name(),
+                stream_name: self.text(STREAM_NAME),
+                app_label: self.text(APP_LABEL),
                 app_guid: self.text("spring.cloud.application.guid"),
                 app_group: self.text("spring.cloud.application.group"),
                 brokers: brokers.join(","),
                 zk_nodes: self.text("spring.cloud.stream.kafka.binder.zkNodes"),
-                input: input.join(","),
-                even: even.clone(),
-                odd: odd.clone(),
+                inputs,
+                outputs,
                 arguments: arguments.iter().map(|argument| masked(argument)).collect(),
             },
-            brokers,
-            input,
-            even,
-            odd,
-            group,
-            start_offset,
-            invalid,
-            topics: TopicSettings {
-                auto_create: self.parsed(
-                    "spring.cloud.stream.kafka.binder.autoCreateTopics",
-                    true,
-                    "true or false",
-                    |_| true,
-                ),
-                min_partition_count: self.parsed(
-                    "spring.cloud.stream.kafka.binder.minPartitionCount",
-                    1,
-                    "a number from 1 to 2147483647",
-                    |&count| count >= 1,
-                ),
-                replication_factor: self.parsed(
-                    "spring.cloud.stream.kafka.binder.replicationFactor",
-                    -1,
-                    "-1 for the broker's default, or a number from 1 to 32767",
-                    |&factor| factor == -1 || factor >= 1,
-                ),
+            cluster: Cluster {
+                brokers,
+                topics: self.topic_settings(),
             },
             actuator: self.actuator(),
+            role,
+        }
+    }
+
+    fn role(&mut self) -> RoleName {
+        const NAME: &str = "parity-router.role";
+        let Some(value) = self.given(NAME) else {
+            return RoleName::Router;
+        };
+        RoleName::of(&value.text.trim().to_ascii_lowercase()).unwrap_or_else(|| {
+            self.not_allowed(NAME, &value, "router, time or log", RoleName::Router)
+        })
+    }
+
+    fn router(&mut self) -> (Role, Bindings, Bindings) {
+        let topics = self.inputs();
+        let even = self.output("even", &topics);
+        let odd = self.output("odd", &topics);
+        let stream_name = self.text(STREAM_NAME);
+        let group = self.group(if stream_name.is_empty() {
+            DEFAULT_GROUP
+        } else {
+            &stream_name
+        });
+        let start_offset = self.start_offset(&group);
+        let invalid = self.invalid(&topics, &[&even, &odd], &group);
+        (
+            Role::Router(RouterSettings {
+                even: even.clone(),
+                odd: odd.clone(),
+                invalid,
+                input: Subscription {
+                    topics: topics.clone(),
+                    group,
+                    start_offset,
+                },
+            }),
+            vec![("input", topics.join(","))],
+            vec![("even", even), ("odd", odd)],
+        )
+    }
+
+    fn topic_settings(&mut self) -> TopicSettings {
+        TopicSettings {
+            auto_create: self.parsed(
+                "spring.cloud.stream.kafka.binder.autoCreateTopics",
+                true,
+                "true or false",
+                |_| true,
+            ),
+            min_partition_count: self.parsed(
+                "spring.cloud.stream.kafka.binder.minPartitionCount",
+                1,
+                "a number from 1 to 2147483647",
+                |&count| count >= 1,
+            ),
+            replication_factor: self.parsed(
+                "spring.cloud.stream.kafka.binder.replicationFactor",
+                -1,
+                "-1 for the broker's default, or a number from 1 to 32767",
+                |&factor| factor == -1 || factor >= 1,
+            ),
         }
     }
 
@@ -157,7 +198,8 @@ impl Reader<'_> {
         }
     }
 
-    fn inputs(&mut self) -> Vec<String> {
+    /// The topics of the binding `input`.
+    pub(super) fn inputs(&mut self) -> Vec<String> {
         const NAME: &str = "spring.cloud.stream.bindings.input.destination";
         let value = self.given(NAME).unwrap_or_else(|| by_default("input"));
         let mut topics: Vec<String> = Vec::new();
@@ -175,7 +217,9 @@ impl Reader<'_> {
         topics
     }
 
-    fn output(&mut self, name: &str, binding: &str, inputs: &[String]) -> String {
+    /// The topic of an output binding, which must be none of the `inputs`.
+    pub(super) fn output(&mut self, binding: &str, inputs: &[String]) -> String {
+        let name = &format!("spring.cloud.stream.bindings.{binding}.destination");
         let value = self.given(name).unwrap_or_else(|| by_default(binding));
         let topic = value.text.trim();
         self.check_topic(name, &value, topic);
@@ -188,10 +232,10 @@ impl Reader<'_> {
         topic.to_owned()
     }
 
-    fn group(&mut self, stream_name: &str) -> Group {
+    /// The group of the binding `input`, which is called `default` where none is given.
+    pub(super) fn group(&mut self, default: &str) -> Group {
         match self.given("spring.cloud.stream.bindings.input.group") {
-            None if stream_name.is_empty() => Group::Named(DEFAULT_GROUP.to_owned()),
-            None => Group::Named(stream_name.to_owned()),
+            None => Group::Named(default.to_owned()),
             // Data Flow's stream language writes an empty value as two (escaped) quotes.
             Some(value) if matches!(value.text.trim(), "" | "\"\"" | "\\\"\\\"" | "''") => {
                 Group::Anonymous
@@ -200,7 +244,8 @@ impl Reader<'_> {
         }
     }
 
-    fn start_offset(&mut self, group: &Group) -> StartOffset {
+    /// Where a new group starts.
+    pub(super) fn start_offset(&mut self, group: &Group) -> StartOffset {
         const NAME: &str = "spring.cloud.stream.kafka.bindings.input.consumer.startOffset";
         // Spring's rule: an anonymous subscription is about what comes.
         let default = if *group == Group::Anonymous {
@@ -332,7 +377,7 @@ impl Reader<'_> {
     }
 
     /// The property, or `default` where it is not given or not as it is allowed to be, which is a problem.
-    fn parsed<T: FromStr>(
+    pub(super) fn parsed<T: FromStr>(
         &mut self,
         name: &str,
         default: T,
@@ -349,7 +394,7 @@ impl Reader<'_> {
     }
 
     /// The property's text, empty where it is not given. It is only shown, so a placeholder without a value stays as it is.
-    fn text(&mut self, name: &str) -> String {
+    pub(super) fn text(&mut self, name: &str) -> String {
         self.properties
             .get(name)
             .ok()
@@ -358,11 +403,13 @@ impl Reader<'_> {
             .unwrap_or_default()
     }
 
-    fn is_given(&self, name: &str) -> bool {
+    /// Whether it is given at all.
+    pub(super) fn is_given(&self, name: &str) -> bool {
         !matches!(self.properties.get(name), Ok(None))
     }
 
-    fn given(&mut self, name: &str) -> Option<Value> {
+    /// The property as it is given; none where it is not, or where a placeholder in it has no value, which is a problem.
+    pub(super) fn given(&mut self, name: &str) -> Option<Value> {
         match self.properties.get(name) {
             Ok(value) => value,
             Err(problem) => {
@@ -374,7 +421,14 @@ impl Reader<'_> {
         }
     }
 
-    fn not_allowed<T>(&mut self, name: &str, value: &Value, allowed: &str, instead: T) -> T {
+    /// Notes that the value is none of those that are `allowed`; gives back `instead`, to go on with.
+    pub(super) fn not_allowed<T>(
+        &mut self,
+        name: &str,
+        value: &Value,
+        allowed: &str,
+        instead: T,
+    ) -> T {
         self.problem(
             name,
             value,
@@ -383,7 +437,8 @@ impl Reader<'_> {
         )
     }
 
-    fn problem<T>(&mut self, name: &str, value: &Value, message: &str, instead: T) -> T {
+    /// Notes a problem; gives back `instead`, to go on with.
+    pub(super) fn problem<T>(&mut self, name: &str, value: &Value, message: &str, instead: T) -> T {
         self.problems.push(Problem {
             property: name.to_owned(),
             origin: value.origin.clone(),
@@ -491,7 +546,11 @@ fn masked(argument: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
 
     use proptest::prelude::*;
 
@@ -508,7 +567,14 @@ mod tests {
             .iter()
             .map(|&argument| argument.to_owned())
             .collect();
-        Config::read(&Properties::of_arguments(&arguments), &arguments)
+        Config::read(&Properties::of_arguments(&arguments), None, &arguments)
+    }
+
+    fn router(config: Config) -> RouterSettings {
+        match config.role {
+            Role::Router(settings) => settings,
+            role => panic!("{role:?}"),
+        }
     }
 
     /// The recipe's arguments and these in front give a configuration of which `part` is `expected`.
@@ -539,20 +605,22 @@ mod tests {
     fn the_recipe() {
         let (config, warnings) = read(&RECIPE).unwrap();
         assert_eq!(warnings, Vec::<String>::new());
-        assert_eq!(config.input, ["timeDest"]);
+        assert_eq!(config.cluster.brokers, ["localhost:9092"]);
         assert_eq!(
-            (config.even.as_str(), config.odd.as_str()),
-            ("evenDest", "oddDest")
+            router(config.clone()),
+            RouterSettings {
+                input: Subscription {
+                    topics: vec!["timeDest".to_owned()],
+                    group: Group::Named("parity-router".to_owned()),
+                    start_offset: StartOffset::Earliest,
+                },
+                even: "evenDest".to_owned(),
+                odd: "oddDest".to_owned(),
+                invalid: Invalid::DeadLetter(vec!["error.timeDest.parity-router".to_owned()]),
+            }
         );
-        assert_eq!(config.brokers, ["localhost:9092"]);
-        assert_eq!(config.group, Group::Named("parity-router".to_owned()));
-        assert_eq!(config.start_offset, StartOffset::Earliest);
         assert_eq!(
-            config.invalid,
-            Invalid::DeadLetter(vec!["error.timeDest.parity-router".to_owned()])
-        );
-        assert_eq!(
-            config.topics,
+            config.cluster.topics,
             TopicSettings {
                 auto_create: true,
                 min_partition_count: 1,
@@ -577,21 +645,23 @@ mod tests {
             [("SPRING_APPLICATION_JSON".to_owned(), json.to_owned())],
             [],
         );
-        let (config, warnings) = Config::read(&properties, &[]).unwrap();
+        let (config, warnings) = Config::read(&properties, None, &[]).unwrap();
         assert_eq!(warnings, Vec::<String>::new());
-        assert_eq!(config.brokers, ["127.0.0.1:9092"]);
-        assert_eq!(
-            (config.actuator.port, config.group),
-            (19548, Group::Named("timeStampStream".to_owned()))
-        );
+        assert_eq!(config.cluster.brokers, ["127.0.0.1:9092"]);
+        assert_eq!(config.actuator.port, 19548);
         assert_eq!(config.info.app_guid, "timeStampStream.python-router-v2-0");
+        assert_eq!(
+            router(config).input.group,
+            Group::Named("timeStampStream".to_owned())
+        );
     }
 
     #[test]
     fn without_destinations_the_bindings_names() {
         let (config, _) = read(&[]).unwrap();
+        let router = router(config);
         assert_eq!(
-            (config.input, config.even, config.odd),
+            (router.input.topics, router.even, router.odd),
             (
                 vec!["input".to_owned()],
                 "even".to_owned(),
@@ -605,7 +675,7 @@ mod tests {
         let input = |list: &str| format!("--spring.cloud.stream.bindings.input.destination={list}");
         check(
             &[&input("a, b")],
-            |config| config.input,
+            |config| router(config).input.topics,
             vec!["a".to_owned(), "b".to_owned()],
         );
         let name = "spring.cloud.stream.bindings.input.destination";
@@ -627,10 +697,13 @@ mod tests {
             )],
         );
         let (config, warnings) = read(&[&input("a,a"), RECIPE[1], RECIPE[2]]).unwrap();
-        assert_eq!((config.input, warnings.len()), (vec!["a".to_owned()], 1));
+        assert_eq!(
+            (router(config).input.topics, warnings.len()),
+            (vec!["a".to_owned()], 1)
+        );
         check(
             &["--spring.cloud.stream.bindings.odd.destination=evenDest"],
-            |config| config.odd,
+            |config| router(config).odd,
             "evenDest".to_owned(),
         );
     }
@@ -640,10 +713,14 @@ mod tests {
         let group = "--spring.cloud.stream.bindings.input.group=";
         let stream = "--spring.cloud.dataflow.stream.name=stream";
         let named = |name: &str| Group::Named(name.to_owned());
-        check(&[stream], |config| config.group, named("stream"));
+        check(
+            &[stream],
+            |config| router(config).input.group,
+            named("stream"),
+        );
         check(
             &[stream, &format!("{group}g")],
-            |config| config.group,
+            |config| router(config).input.group,
             named("g"),
         );
         let anonymous = (
@@ -655,7 +732,14 @@ mod tests {
             let arguments = [stream, &format!("{group}{empty}")];
             check(
                 &arguments,
-                |config| (config.group, config.start_offset, config.invalid),
+                |config| {
+                    let router = router(config);
+                    (
+                        router.input.group,
+                        router.input.start_offset,
+                        router.invalid,
+                    )
+                },
                 anonymous.clone(),
             );
         }
@@ -663,13 +747,13 @@ mod tests {
         check_problems(&[&format!("{group}a/b")], &[(dlq, "is no topic name")]);
         check(
             &[&format!("{group}a/b"), "--parity-router.invalid=skip"],
-            |config| config.invalid,
+            |config| router(config).invalid,
             Invalid::Skip,
         );
         let own = format!("--{dlq}=dead");
         check(
             &[&format!("{group}a/b"), &own],
-            |config| config.invalid,
+            |config| router(config).invalid,
             Invalid::DeadLetter(vec!["dead".to_owned()]),
         );
     }
@@ -680,26 +764,30 @@ mod tests {
         let list = |list: &[&str]| -> Vec<String> {
             list.iter().map(|&broker| broker.to_owned()).collect()
         };
-        check(&[&brokers("a")], |config| config.brokers, list(&["a:9092"]));
+        check(
+            &[&brokers("a")],
+            |config| config.cluster.brokers,
+            list(&["a:9092"]),
+        );
         check(
             &[&brokers("a:1, b:2 ,PLAINTEXT://c,plaintext://d:3")],
-            |config| config.brokers,
+            |config| config.cluster.brokers,
             list(&["a:1", "b:2", "c:9092", "d:3"]),
         );
         check(
             &[&brokers("'a:1,b'")],
-            |config| config.brokers,
+            |config| config.cluster.brokers,
             list(&["a:1", "b:9092"]),
         );
         check(
             &[&brokers("[::1]:1,[::1],::1")],
-            |config| config.brokers,
+            |config| config.cluster.brokers,
             list(&["[::1]:1", "[::1]:9092", "[::1]:9092"]),
         );
         let port = "--spring.cloud.stream.kafka.binder.default-broker-port=7";
         check(
             &[port, &brokers("a,b:8")],
-            |config| config.brokers,
+            |config| config.cluster.brokers,
             list(&["a:7", "b:8"]),
         );
         let name = "spring.cloud.stream.kafka.binder.brokers";

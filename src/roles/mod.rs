@@ -2,7 +2,9 @@
 
 #[cfg(feature = "librdkafka")]
 pub(crate) mod demo;
+pub(crate) mod log;
 pub(crate) mod probe;
+pub(crate) mod time;
 
 #[cfg(not(feature = "librdkafka"))]
 pub(crate) mod demo {
@@ -16,7 +18,7 @@ pub(crate) mod demo {
         Err(Error::Config(vec![Problem {
             property: "command".to_owned(),
             origin: "argument".to_owned(),
-            message: "demo: its embedded broker is in the default build (cargo feature librdkafka); allowed here: router, probe".to_owned(),
+            message: "demo: its embedded broker is in the default build (cargo feature librdkafka); allowed here: router, time, log, probe".to_owned(),
         }]))
     }
 }

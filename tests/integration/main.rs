@@ -20,6 +20,8 @@ mod dependencies;
 mod guarantees;
 mod process;
 #[cfg(feature = "librdkafka")]
+mod roles;
+#[cfg(feature = "librdkafka")]
 mod routing;
 #[cfg(not(feature = "librdkafka"))]
 mod small_build;

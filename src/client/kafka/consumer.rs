@@ -8,9 +8,9 @@ use ::kafka::client::fetch::Response;
 use ::kafka::client::{CommitOffset, FetchGroupOffset, FetchOffset, FetchPartition, KafkaClient};
 use ::kafka::error::{Error as KafkaError, KafkaCode};
 
-use super::{NoHeaders, api_versions, connect, words};
+use super::{NoHeaders, connect, provision, words};
 use crate::client::{Event, NotReady, Record, Room};
-use crate::config::{Config, Group, StartOffset};
+use crate::config::{Cluster, Group, StartOffset, Subscription};
 use crate::error::Error;
 use crate::limits::WARNING_INTERVAL;
 use crate::offsets::{NextOffset, TopicPartition};
@@ -54,14 +54,14 @@ struct Fetched {
 
 impl Consumer {
     /// See [`Client::consumer`](crate::client::Client::consumer).
-    pub(super) fn new(config: &Config, topics: &Topics) -> Self {
+    pub(super) fn new(cluster: &Cluster, input: &Subscription, topics: &Topics) -> Self {
         Self {
-            brokers: config.brokers.clone(),
-            client: connect(&config.brokers),
+            brokers: cluster.brokers.clone(),
+            client: connect(&cluster.brokers),
             topics: topics.clone(),
-            auto_create: config.topics.auto_create,
-            group: config.group.clone(),
-            start_offset: config.start_offset,
+            auto_create: cluster.topics.auto_create,
+            group: input.group.clone(),
+            start_offset: input.start_offset,
             places: BTreeMap::new(),
             fetched: Fetched::default(),
             events: VecDeque::new(),
@@ -69,60 +69,6 @@ impl Consumer {
             unavailable: false,
             warnings: Throttle::new(WARNING_INTERVAL),
         }
-    }
-
-    /// Ends with a sentence on a broker that this client cannot speak to.
-    fn check_broker(&self) -> Result<(), NotReady> {
-        let mut reason = String::new();
-        for broker in &self.brokers {
-            match api_versions::fetch_versions(broker) {
-                Ok(Some((lowest, highest))) if lowest > 0 => {
-                    return Err(NotReady::Failed(Error::Kafka {
-                        operation: "connect",
-                        reason: format!(
-                            "broker {broker} takes Fetch requests of version {lowest} to {highest}, and the client `kafka` sends \
-                             version 0, which Kafka 4.0 removed (KIP-896): use parity-router.client=librdkafka, which the default \
-                             build has, or a broker up to Kafka 3.9"
-                        ),
-                    }));
-                }
-                Ok(_) => return Ok(()),
-                Err(error) => reason = format!("{broker}: {error}"),
-            }
-        }
-        Err(NotReady::Waiting(reason))
-    }
-
-    /// Asking for a topic's metadata makes it, where the broker's `auto.create.topics.enable` says so: this client has no other way.
-    fn check_topics(&mut self) -> Result<(), NotReady> {
-        let client = &mut self.client;
-        let all = self.topics.all();
-        if !self.auto_create {
-            client
-                .load_metadata_all()
-                .map_err(|error| NotReady::Waiting(words(&error)))?;
-            if let Some(missing) = all.iter().find(|topic| !client.topics().contains(topic)) {
-                return Err(NotReady::Waiting(format!(
-                    "missing topic: {missing}; spring.cloud.stream.kafka.binder.autoCreateTopics=false"
-                )));
-            }
-        }
-        client
-            .load_metadata(&all)
-            .map_err(|error| NotReady::Waiting(words(&error)))?;
-        for topic in all {
-            let led = client.topics().partitions(topic).is_some_and(|partitions| {
-                !partitions.is_empty()
-                    && partitions.iter().all(|partition| partition.is_available())
-            });
-            if !led {
-                return Err(NotReady::Waiting(format!(
-                    "topic {topic} is missing or has no leader; the client `kafka` can make topics only where the broker's \
-                     auto.create.topics.enable is true"
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// Where each partition is to be read: at its committed offset, else where a new group starts.
@@ -290,12 +236,13 @@ impl crate::client::Consumer for Consumer {
     type Headers = NoHeaders;
 
     fn prepare(&mut self) -> Result<(), NotReady> {
-        self.check_broker()?;
-        let prepared = self.check_topics().and_then(|()| {
-            self.find_places().map_err(|error| {
-                NotReady::Waiting(format!("look for committed offsets: {}", words(&error)))
-            })
-        });
+        provision::check_broker(&self.brokers)?;
+        let prepared = provision::check_topics(&mut self.client, &self.topics, self.auto_create)
+            .and_then(|()| {
+                self.find_places().map_err(|error| {
+                    NotReady::Waiting(format!("look for committed offsets: {}", words(&error)))
+                })
+            });
         if prepared.is_err() {
             self.client = connect(&self.brokers);
         } else {

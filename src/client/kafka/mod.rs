@@ -8,6 +8,7 @@ mod api_versions;
 mod consumer;
 mod murmur2;
 mod producer;
+mod provision;
 
 use std::convert::Infallible;
 
@@ -15,7 +16,7 @@ use ::kafka::client::{GroupOffsetStorage, KafkaClient};
 use ::kafka::error::Error as KafkaError;
 
 use super::{Client, Headers};
-use crate::config::Config;
+use crate::config::{Cluster, Subscription};
 use crate::error::Error;
 use crate::topics::Topics;
 
@@ -32,22 +33,30 @@ impl Client for KafkaRust {
     type Consumer = consumer::Consumer;
     type Producer = producer::Producer;
 
-    fn consumer(config: &Config, topics: &Topics) -> Result<Self::Consumer, Error> {
-        Ok(consumer::Consumer::new(config, topics))
+    fn consumer(
+        cluster: &Cluster,
+        input: &Subscription,
+        topics: &Topics,
+    ) -> Result<Self::Consumer, Error> {
+        Ok(consumer::Consumer::new(cluster, input, topics))
     }
 
     fn producer(
-        config: &Config,
+        cluster: &Cluster,
         topics: &Topics,
         _name: &'static str,
     ) -> Result<Self::Producer, Error> {
-        Ok(producer::Producer::new(config, topics))
+        Ok(producer::Producer::new(cluster, topics))
     }
 }
 
 impl Headers for NoHeaders {
     fn and(_headers: Option<Self>, _name: &str, _value: &[u8]) -> Option<Self> {
         None
+    }
+
+    fn each<'a>(&'a self, _take: impl FnMut(&'a str, Option<&'a [u8]>)) {
+        match self.0 {}
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use ::kafka::client::{KafkaClient, ProduceConfirm, ProduceMessage, RequiredAcks};
 use ::kafka::error::{Error as KafkaError, KafkaCode};
 
-use super::{NoHeaders, connect, murmur2, words};
-use crate::client::Batch;
+use super::{NoHeaders, connect, murmur2, provision, words};
 use crate::client::batch::Refusal;
-use crate::config::Config;
+use crate::client::{Batch, NotReady};
+use crate::config::Cluster;
 use crate::error::Error;
 use crate::limits::WARNING_INTERVAL;
 use crate::throttle::Throttle;
@@ -25,6 +25,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// See the module.
 pub(crate) struct Producer {
     brokers: Vec<String>,
+    auto_create: bool,
     topics: Topics,
     /// None where the next attempt begins with a new one.
     client: Option<KafkaClient>,
@@ -48,9 +49,10 @@ struct Sending {
 
 impl Producer {
     /// See [`Client::producer`](crate::client::Client::producer).
-    pub(super) fn new(config: &Config, topics: &Topics) -> Self {
+    pub(super) fn new(cluster: &Cluster, topics: &Topics) -> Self {
         Self {
-            brokers: config.brokers.clone(),
+            brokers: cluster.brokers.clone(),
+            auto_create: cluster.topics.auto_create,
             topics: topics.clone(),
             client: None,
             partitions: Vec::new(),
@@ -216,6 +218,11 @@ fn is_final(error: &KafkaError) -> bool {
 
 impl crate::client::Producer for Producer {
     type Headers = NoHeaders;
+
+    fn prepare(&mut self) -> Result<(), NotReady> {
+        provision::check_broker(&self.brokers)?;
+        provision::check_topics(&mut connect(&self.brokers), &self.topics, self.auto_create)
+    }
 
     fn send(&mut self, batch: Batch<NoHeaders>) -> Result<(), Error> {
         self.sending = Some(Sending {

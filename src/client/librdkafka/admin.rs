@@ -1,4 +1,4 @@
-//! Looks for the router's topics and makes those that are missing, as Spring's `KafkaTopicProvisioner` does.
+//! Looks for a role's topics and makes those that are missing, as Spring's `KafkaTopicProvisioner` does.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -22,16 +21,16 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Longest wait until a topic that was made has a leader.
 const LEADER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Checks that all topics are there, with leaders; makes the missing ones where `settings` says so.
-pub(super) fn provision<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
+/// Checks that all topics are there, with leaders, by asking a client that exists; makes the missing ones where `settings` says so.
+pub(super) fn provision<C: ClientContext>(
+    asked: &Client<C>,
     client: &ClientConfig,
     topics: &[&str],
     settings: &TopicSettings,
 ) -> Result<(), NotReady> {
     let mut missing = Vec::new();
     for &topic in topics {
-        match partitions(consumer, topic)? {
+        match partitions(asked, topic)? {
             None => missing.push(topic),
             Some(partitions) if i64::from(settings.min_partition_count) > partitions as i64 => {
                 log::warn!(
@@ -55,7 +54,7 @@ pub(super) fn provision<C: ConsumerContext>(
     create(client, &missing, settings)?;
     let deadline = Instant::now() + LEADER_WITHIN;
     for topic in missing {
-        while partitions(consumer, topic)?.is_none() {
+        while partitions(asked, topic)?.is_none() {
             if Instant::now() > deadline {
                 return Err(NotReady::Waiting(format!(
                     "topic {topic} was made, but has no leader yet"
@@ -68,12 +67,9 @@ pub(super) fn provision<C: ConsumerContext>(
 }
 
 /// How many partitions a topic has; none where it does not exist, or has no leader for one of them yet.
-fn partitions<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    topic: &str,
-) -> Result<Option<usize>, NotReady> {
+fn partitions<C: ClientContext>(asked: &Client<C>, topic: &str) -> Result<Option<usize>, NotReady> {
     let waiting = |error: KafkaError| NotReady::Waiting(format!("look for topic {topic}: {error}"));
-    let metadata = consumer
+    let metadata = asked
         .fetch_metadata(Some(topic), ANSWER_WITHIN)
         .map_err(waiting)?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {

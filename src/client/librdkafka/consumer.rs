@@ -18,7 +18,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::{admin, failure, settings};
 use crate::client::{Event, NotReady, Record, Room, Timestamp};
-use crate::config::{Config, Group, StartOffset, TopicSettings};
+use crate::config::{Cluster, Group, StartOffset, Subscription, TopicSettings};
 use crate::error::Error;
 use crate::limits::WARNING_INTERVAL;
 use crate::offsets::{NextOffset, TopicPartition};
@@ -59,9 +59,13 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     /// See [`Client::consumer`](crate::client::Client::consumer).
-    pub(super) fn new(config: &Config, topics: &Topics) -> Result<Self, Error> {
-        let client = settings(config);
-        let group = match &config.group {
+    pub(super) fn new(
+        cluster: &Cluster,
+        input: &Subscription,
+        topics: &Topics,
+    ) -> Result<Self, Error> {
+        let client = settings(cluster);
+        let group = match &input.group {
             Group::Named(name) => name.clone(),
             // Spring's name for it is `anonymous.<UUID>`; what counts is that nobody else has it.
             Group::Anonymous => {
@@ -72,7 +76,7 @@ impl Consumer {
                 )
             }
         };
-        let reset = match config.start_offset {
+        let reset = match input.start_offset {
             StartOffset::Earliest => "earliest",
             StartOffset::Latest => "latest",
         };
@@ -104,7 +108,7 @@ impl Consumer {
             consumer,
             client,
             topics: topics.clone(),
-            topic_settings: config.topics.clone(),
+            topic_settings: cluster.topics.clone(),
             last_topic: 0,
             unconfirmed: None,
             ask_again: None,
@@ -229,7 +233,7 @@ impl crate::client::Consumer for Consumer {
 
     fn prepare(&mut self) -> Result<(), NotReady> {
         admin::provision(
-            &self.consumer,
+            self.consumer.client(),
             &self.client,
             &self.topics.all(),
             &self.topic_settings,

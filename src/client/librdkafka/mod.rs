@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::{Client, Headers};
-use crate::config::Config;
+use crate::config::{Cluster, Subscription};
 use crate::error::Error;
 use crate::topics::Topics;
 
@@ -24,16 +24,20 @@ impl Client for Librdkafka {
     type Consumer = consumer::Consumer;
     type Producer = producer::Producer;
 
-    fn consumer(config: &Config, topics: &Topics) -> Result<Self::Consumer, Error> {
-        consumer::Consumer::new(config, topics)
+    fn consumer(
+        cluster: &Cluster,
+        input: &Subscription,
+        topics: &Topics,
+    ) -> Result<Self::Consumer, Error> {
+        consumer::Consumer::new(cluster, input, topics)
     }
 
     fn producer(
-        config: &Config,
+        cluster: &Cluster,
         topics: &Topics,
         name: &'static str,
     ) -> Result<Self::Producer, Error> {
-        producer::Producer::new(config, topics, name)
+        producer::Producer::new(cluster, topics, name)
     }
 }
 
@@ -44,13 +48,19 @@ impl Headers for OwnedHeaders {
             value: Some(value),
         }))
     }
+
+    fn each<'a>(&'a self, mut take: impl FnMut(&'a str, Option<&'a [u8]>)) {
+        for header in rdkafka::message::Headers::iter(self) {
+            take(header.key, header.value);
+        }
+    }
 }
 
 /// What consumers, producers and the admin client have in common.
-fn settings(config: &Config) -> ClientConfig {
+fn settings(cluster: &Cluster) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
-        .set("bootstrap.servers", config.brokers.join(","))
+        .set("bootstrap.servers", cluster.brokers.join(","))
         .set("client.id", "parity-router")
         // The default lets ten seconds pass before it looks again whether a broker is back.
         .set("reconnect.backoff.max.ms", "1000")

@@ -6,16 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedHeaders, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{failure, settings};
+use super::{admin, failure, settings};
 use crate::client::batch::Refusal;
-use crate::client::{Batch, Timestamp};
-use crate::config::Config;
+use crate::client::{Batch, NotReady, Timestamp};
+use crate::config::{Cluster, TopicSettings};
 use crate::error::Error;
 use crate::limits::{BATCHES, ROUND_RECORDS};
 use crate::topics::Topics;
@@ -23,6 +23,8 @@ use crate::topics::Topics;
 /// See the module.
 pub(crate) struct Producer {
     producer: BaseProducer<Callbacks>,
+    client: ClientConfig,
+    topic_settings: TopicSettings,
     topics: Topics,
     /// Batches in flight; their place is part of what librdkafka hands back with each record.
     slots: Vec<Option<Batch<OwnedHeaders>>>,
@@ -34,8 +36,13 @@ pub(crate) struct Producer {
 
 impl Producer {
     /// See [`Client::producer`](crate::client::Client::producer).
-    pub(super) fn new(config: &Config, topics: &Topics, name: &'static str) -> Result<Self, Error> {
-        let mut settings = settings(config);
+    pub(super) fn new(
+        cluster: &Cluster,
+        topics: &Topics,
+        name: &'static str,
+    ) -> Result<Self, Error> {
+        let client = settings(cluster);
+        let mut settings = client.clone();
         settings
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -58,6 +65,8 @@ impl Producer {
             .map_err(|error| failure("make a producer", &error))?;
         Ok(Self {
             producer,
+            client,
+            topic_settings: cluster.topics.clone(),
             topics: topics.clone(),
             slots: (0..BATCHES).map(|_| None).collect(),
             free: (0..BATCHES).collect(),
@@ -150,6 +159,15 @@ fn about_the_record(error: &KafkaError) -> Option<Refusal> {
 
 impl crate::client::Producer for Producer {
     type Headers = OwnedHeaders;
+
+    fn prepare(&mut self) -> Result<(), NotReady> {
+        admin::provision(
+            self.producer.client(),
+            &self.client,
+            &self.topics.all(),
+            &self.topic_settings,
+        )
+    }
 
     fn send(&mut self, batch: Batch<OwnedHeaders>) -> Result<(), Error> {
         let Some(slot) = self.free.pop() else {

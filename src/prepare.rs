@@ -1,0 +1,43 @@
+//! The wait for a broker and the topics, before records can flow.
+
+use std::thread;
+use std::time::Instant;
+
+use crate::client::NotReady;
+use crate::error::Error;
+use crate::health::Health;
+use crate::limits::{POLL, PREPARE_BACKOFF};
+use crate::thread::Stop;
+
+/// Calls `attempt` until it succeeds, with a growing pause in between; says once what is waited for. Returns early when stopped, and fails
+/// on what no waiting would heal.
+pub(crate) fn prepare(
+    health: &Health,
+    stop: &Stop,
+    mut attempt: impl FnMut() -> Result<(), NotReady>,
+) -> Result<(), Error> {
+    let (mut back_off, longest) = PREPARE_BACKOFF;
+    let mut told = String::new();
+    while !stop.is_set() {
+        match attempt() {
+            Ok(()) => {
+                health.available();
+                return Ok(());
+            }
+            Err(NotReady::Failed(error)) => return Err(error),
+            Err(NotReady::Waiting(reason)) => {
+                if reason != told {
+                    log::warn!("waiting: {reason}");
+                    health.unavailable(&reason);
+                    told = reason;
+                }
+            }
+        }
+        let until = Instant::now() + back_off;
+        while !stop.is_set() && Instant::now() < until {
+            thread::sleep(POLL.min(until.saturating_duration_since(Instant::now())));
+        }
+        back_off = longest.min(back_off * 2);
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! The role `log`: prints records, as Spring's log sink does. Its part of the thread `consumer`, which reads and commits.
+
+mod expression;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::str;
+use std::sync::atomic::Ordering::Relaxed;
+
+pub(crate) use expression::Expression;
+use expression::Message;
+
+use crate::client::{Headers, Record, Room};
+use crate::config::{Group, LogSettings};
+use crate::consumer::{Handler, Round};
+use crate::error::Error;
+use crate::health::Health;
+use crate::limits::ROUND_BYTES;
+use crate::topics::Topics;
+
+/// Prints each record as a line; those of a round by one system call, before their offsets count.
+pub(crate) struct Printer<'a, W, L> {
+    settings: &'a LogSettings,
+    topics: &'a Topics,
+    health: &'a Health,
+    out: W,
+    /// Appends the line for a text.
+    line: L,
+    text: String,
+    lines: Vec<u8>,
+    printed: u64,
+}
+
+impl<'a, W: Write, L: Fn(&mut Vec<u8>, &str)> Printer<'a, W, L> {
+    /// Prints to `out`, in the form of `line`.
+    pub(crate) fn new(
+        settings: &'a LogSettings,
+        topics: &'a Topics,
+        health: &'a Health,
+        out: W,
+        line: L,
+    ) -> Self {
+        Self {
+            settings,
+            topics,
+            health,
+            out,
+            line,
+            text: String::new(),
+            lines: Vec::new(),
+            printed: 0,
+        }
+    }
+}
+
+impl<H: Headers, W: Write, L: Fn(&mut Vec<u8>, &str)> Handler<H> for Printer<'_, W, L> {
+    fn take(&mut self, record: Record<'_, H>, _round: &mut Round<H>) -> Result<Room, Error> {
+        self.text.clear();
+        let message = Received {
+            record: &record,
+            topics: self.topics,
+            group: &self.settings.input.group,
+        };
+        self.settings.expression.evaluate(&message, &mut self.text);
+        (self.line)(&mut self.lines, &self.text);
+        self.printed += 1;
+        Ok(if self.lines.len() >= ROUND_BYTES {
+            Room::Full
+        } else {
+            Room::Left
+        })
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        // What cannot be printed is not committed: somebody else may be able to.
+        self.out
+            .write_all(&self.lines)
+            .and_then(|()| self.out.flush())
+            .map_err(|source| Error::System {
+                what: "print to standard output",
+                source,
+            })?;
+        self.lines.clear();
+        self.lines.shrink_to(ROUND_BYTES);
+        self.health
+            .counters
+            .printed
+            .fetch_add(std::mem::take(&mut self.printed), Relaxed);
+        Ok(())
+    }
+}
+
+/// A record as an expression sees it: its own headers, and those that Spring makes of the rest of it
+/// (`org.springframework.kafka.support.KafkaHeaders`).
+struct Received<'a, H> {
+    record: &'a Record<'a, H>,
+    topics: &'a Topics,
+    group: &'a Group,
+}
+
+impl<H: Headers> Message for Received<'_, H> {
+    fn payload(&self) -> Cow<'_, str> {
+        self.record.value.map_or(Cow::Borrowed("null"), text_or_hex)
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        // Of two of a name the last counts, as with Kafka's `lastHeader`.
+        self.headers()
+            .into_iter()
+            .rev()
+            .find_map(|(found, value)| (found == name).then_some(value))
+    }
+
+    fn headers(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+        let mut headers: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+        if let Some(own) = &self.record.headers {
+            own.each(|name, value| {
+                headers.push((name.into(), value.map_or("null".into(), text_or_hex)));
+            });
+        }
+        let place = self.record.partition;
+        headers.push((
+            "kafka_receivedTopic".into(),
+            self.topics.input(place.topic).into(),
+        ));
+        headers.push((
+            "kafka_receivedPartitionId".into(),
+            place.partition.to_string().into(),
+        ));
+        headers.push(("kafka_offset".into(), self.record.offset.to_string().into()));
+        if let Some(timestamp) = self.record.timestamp {
+            headers.push((
+                "kafka_receivedTimestamp".into(),
+                timestamp.millis().to_string().into(),
+            ));
+        }
+        if let Some(key) = self.record.key {
+            headers.push(("kafka_receivedMessageKey".into(), text_or_hex(key)));
+        }
+        if let Group::Named(group) = self.group {
+            headers.push(("kafka_groupId".into(), group.as_str().into()));
+        }
+        headers
+    }
+}
+
+/// Text where the bytes are: UTF-8 without control characters but those of white space. Else their hexadecimal digits.
+fn text_or_hex(bytes: &[u8]) -> Cow<'_, str> {
+    let printable = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r');
+    match str::from_utf8(bytes) {
+        Ok(text) if text.chars().all(printable) => Cow::Borrowed(text),
+        _ => {
+            let mut hex = String::with_capacity(2 * bytes.len());
+            for byte in bytes {
+                // Writing into a String does not fail.
+                let _ = write!(hex, "{byte:02x}");
+            }
+            Cow::Owned(hex)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::client::Timestamp;
+    use crate::client::batch::tests::Listed;
+    use crate::offsets::TopicPartition;
+
+    #[track_caller]
+    fn check(expression: &str, value: Option<&[u8]>, expected: &str) {
+        let topics = Topics {
+            inputs: vec!["evenDest".to_owned()],
+            outputs: Vec::new(),
+        };
+        let record = Record {
+            partition: TopicPartition {
+                topic: 0,
+                partition: 2,
+            },
+            offset: 7,
+            timestamp: Some(Timestamp::CreateTime(99)),
+            key: Some(b"\xff"),
+            value,
+            headers: Some(Listed(vec![
+                ("a".to_owned(), b"b".to_vec()),
+                ("a".to_owned(), b"\0\x01".to_vec()),
+            ])),
+        };
+        let message = Received {
+            record: &record,
+            topics: &topics,
+            group: &Group::Named("g".to_owned()),
+        };
+        let mut text = String::new();
+        Expression::parse(expression)
+            .unwrap()
+            .evaluate(&message, &mut text);
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn payloads() {
+        check(
+            "payload",
+            Some(b"Even timestamp: 11/24/26"),
+            "Even timestamp: 11/24/26",
+        );
+        check("payload", Some("é\tß\n".as_bytes()), "é\tß\n");
+        check("payload", Some(b""), "");
+        check("payload", Some(b"\xff\x00A"), "ff0041");
+        check("payload", Some(b"a\x1b[31m"), "611b5b33316d");
+        check("payload", None, "null");
+    }
+
+    #[test]
+    fn headers() {
+        check("headers.a", None, "0001");
+        check(
+            "headers",
+            None,
+            "{a=b, a=0001, kafka_receivedTopic=evenDest, kafka_receivedPartitionId=2, kafka_offset=7, \
+             kafka_receivedTimestamp=99, kafka_receivedMessageKey=ff, kafka_groupId=g}",
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! The role `time`: sends the time, as Spring's time source does. One thread, `time`, owns the producer and does both.
+
+mod pattern;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use jiff::ZonedDateTime;
+
+pub(crate) use pattern::DatePattern;
+
+use crate::client::{Batch, Headers, Producer, Record, Timestamp};
+use crate::config::{Pace, TimeSettings};
+use crate::error::Error;
+use crate::health::Health;
+use crate::limits::{
+    ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, POLL, ROUND_RECORDS, UNACKNOWLEDGED_AFTER,
+};
+use crate::offsets::TopicPartition;
+use crate::prepare::prepare;
+use crate::thread::Stop;
+
+/// Headers of a record from Spring's time source (captured from one: Spring Boot 3.5, `spring-time-supplier` 5.1.1).
+const HEADERS: [(&str, &[u8]); 2] = [
+    ("contentType", b"application/json"),
+    (
+        "spring_json_header_types",
+        br#"{"contentType":"java.lang.String"}"#,
+    ),
+];
+
+/// Body of the thread: until stopped. With `limit` only so many times are sent.
+pub(crate) fn run<P: Producer>(
+    producer: P,
+    settings: &TimeSettings,
+    limit: Option<u64>,
+    health: &Health,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let mut source = Source {
+        producer,
+        settings,
+        limit,
+        health,
+        pending: Batch::default(),
+        unacknowledged_since: None,
+        told: false,
+    };
+    health.unavailable("no broker has answered yet");
+    prepare(health, stop, || source.producer.prepare())?;
+    health.joined();
+    source.run(stop)?;
+    source.drain(stop)
+}
+
+struct Source<'a, P: Producer> {
+    producer: P,
+    settings: &'a TimeSettings,
+    limit: Option<u64>,
+    health: &'a Health,
+    /// Times that the producer has no room for yet: where brokers are away, up to [`ROUND_RECORDS`] of them.
+    pending: Batch<P::Headers>,
+    /// Since when something has been in flight and nothing has been acknowledged.
+    unacknowledged_since: Option<Instant>,
+    /// The wait for acknowledgements has been told.
+    told: bool,
+}
+
+impl<P: Producer> Source<'_, P> {
+    fn run(&mut self, stop: &Stop) -> Result<(), Error> {
+        let mut due = Instant::now() + self.settings.poller.initial_delay;
+        let mut taken = 0;
+        while !stop.is_set() {
+            let limited = self.limit.is_some_and(|limit| taken >= limit);
+            if !limited && Instant::now() >= due && self.pending.len() < ROUND_RECORDS {
+                self.take_time()?;
+                taken += 1;
+                due = match self.settings.poller.pace {
+                    Pace::FixedDelay(delay) => Instant::now() + delay,
+                    Pace::FixedRate(period) => due + period,
+                };
+            }
+            self.send()?;
+            let wait = due.saturating_duration_since(Instant::now());
+            self.producer.poll(wait.min(POLL))?;
+            self.take_delivered()?;
+        }
+        Ok(())
+    }
+
+    /// Puts the time of now among those that are to be sent.
+    fn take_time(&mut self) -> Result<(), Error> {
+        let now = ZonedDateTime::now();
+        let mut value = String::new();
+        self.settings
+            .format
+            .format(&now, &mut value)
+            .map_err(|_| Error::Time)?;
+        let headers = HEADERS.into_iter().fold(None, |headers, (name, value)| {
+            P::Headers::and(headers, name, value)
+        });
+        let record = Record {
+            partition: TopicPartition {
+                topic: 0,
+                partition: 0,
+            },
+            offset: 0,
+            timestamp: Some(Timestamp::CreateTime(now.timestamp().as_millisecond())),
+            key: None,
+            value: Some(value.as_bytes()),
+            headers,
+        };
+        self.pending.push(0, b"", record);
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), Error> {
+        if !self.pending.is_empty() && self.producer.accepts() {
+            self.unacknowledged_since.get_or_insert_with(Instant::now);
+            self.producer.send(std::mem::take(&mut self.pending))?;
+        }
+        Ok(())
+    }
+
+    /// Counts what was acknowledged, and notices when nothing is.
+    fn take_delivered(&mut self) -> Result<(), Error> {
+        while let Some(batch) = self.producer.delivered() {
+            if let Some((_, reason)) = batch.refused.first() {
+                return Err(Error::Kafka {
+                    operation: "produce",
+                    reason: format!(
+                        "topic {} refused the record: {reason}",
+                        self.settings.output
+                    ),
+                });
+            }
+            self.health
+                .counters
+                .sent
+                .fetch_add(batch.len() as u64, Relaxed);
+            self.unacknowledged_since = (self.producer.in_flight() > 0).then(Instant::now);
+            if std::mem::take(&mut self.told) {
+                log::info!("topic {} acknowledges again", self.settings.output);
+                self.health.available();
+            }
+        }
+        if !self.told
+            && self
+                .unacknowledged_since
+                .is_some_and(|since| since.elapsed() >= UNACKNOWLEDGED_AFTER)
+        {
+            let reason = format!(
+                "topic {} has acknowledged nothing for {UNACKNOWLEDGED_AFTER:?}",
+                self.settings.output
+            );
+            log::warn!("{reason}; going on trying");
+            self.health.unavailable(&reason);
+            self.told = true;
+        }
+        Ok(())
+    }
+
+    /// The end: what was taken is sent and acknowledged.
+    fn drain(&mut self, stop: &Stop) -> Result<(), Error> {
+        let deadline = stop.deadline_but(COMMIT_WITHIN);
+        while self.left() > 0 && Instant::now() < deadline {
+            self.send()?;
+            self.producer.poll(ACKNOWLEDGEMENT_POLL)?;
+            self.take_delivered()?;
+        }
+        match self.left() {
+            0 => Ok(()),
+            count => Err(Error::Undelivered {
+                role: "time",
+                count,
+            }),
+        }
+    }
+
+    /// Batches not yet acknowledged.
+    fn left(&self) -> usize {
+        self.producer.in_flight() + usize::from(!self.pending.is_empty())
+    }
+}

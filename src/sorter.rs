@@ -1,0 +1,106 @@
+//! The router's part of the thread `consumer`: decides where each record goes.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use crate::client::batch::Origin;
+use crate::client::{Headers, Record, Room};
+use crate::config::Invalid;
+use crate::consumer::{Handler, Round};
+use crate::dead_letter;
+use crate::error::Error;
+use crate::health::Health;
+use crate::limits::{ROUND_BYTES, WARNING_INTERVAL};
+use crate::route::{self, Lane, Reason, Route};
+use crate::throttle::Throttle;
+use crate::topics::Topics;
+
+/// Decides where each record goes.
+pub(crate) struct Sorter<'a> {
+    topics: &'a Topics,
+    invalid: &'a Invalid,
+    health: &'a Health,
+    warnings: Throttle,
+}
+
+impl<'a> Sorter<'a> {
+    /// For these topics, with what is to become of a record that cannot be routed.
+    pub(crate) fn new(topics: &'a Topics, invalid: &'a Invalid, health: &'a Health) -> Self {
+        Self {
+            topics,
+            invalid,
+            health,
+            warnings: Throttle::new(WARNING_INTERVAL),
+        }
+    }
+}
+
+impl<H: Headers> Handler<H> for Sorter<'_> {
+    fn take(&mut self, record: Record<'_, H>, round: &mut Round<H>) -> Result<Room, Error> {
+        match route::route(record.value) {
+            Route::To(Lane::Even) => round.even.push(Topics::EVEN, Lane::Even.prefix(), record),
+            Route::To(Lane::Odd) => round.odd.push(Topics::ODD, Lane::Odd.prefix(), record),
+            Route::Skip => count(&self.health.counters.skipped),
+            Route::Invalid(reason) => self.invalid(reason, record, round)?,
+        }
+        let full = round.even.bytes() + round.odd.bytes() >= ROUND_BYTES;
+        Ok(if full { Room::Full } else { Room::Left })
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        // Its records are settled by their delivery.
+        Ok(())
+    }
+}
+
+impl Sorter<'_> {
+    fn invalid<H: Headers>(
+        &mut self,
+        reason: Reason,
+        mut record: Record<'_, H>,
+        round: &mut Round<H>,
+    ) -> Result<(), Error> {
+        let (partition, offset) = (record.partition, record.offset);
+        let topic = self.topics.input(partition.topic);
+        let reason = reason.text();
+        let what = match self.invalid {
+            Invalid::Fail => {
+                return Err(Error::Invalid {
+                    topic: topic.to_owned(),
+                    partition: partition.partition,
+                    offset,
+                    reason,
+                });
+            }
+            Invalid::Skip => {
+                count(&self.health.counters.skipped);
+                "skipped"
+            }
+            Invalid::DeadLetter(_) => {
+                let Some(output) = self.topics.dead_letter(partition.topic) else {
+                    return Err(Error::Ended("dead letters"));
+                };
+                let origin = Origin {
+                    partition,
+                    offset,
+                    timestamp: record.timestamp,
+                };
+                record.headers =
+                    dead_letter::headers(record.headers.take(), origin, self.topics, reason);
+                round.odd.push(output, b"", record);
+                "sent to the dead-letter topic"
+            }
+        };
+        if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+            log::warn!(
+                "{topic}-{}, offset {offset}: {reason}; {what} ({suppressed} more like this since the last line)",
+                partition.partition
+            );
+        }
+        Ok(())
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
