@@ -133,6 +133,8 @@ fn near_miss(name: &str, origin: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[track_caller]
@@ -208,5 +210,96 @@ mod tests {
             near_misses(names.iter().map(|name| (name.as_str(), "argument"))).len(),
             MAX_WARNINGS + 1
         );
+    }
+
+    /// What Data Flow shows of the properties is what the program reads, with the defaults that it has.
+    mod metadata {
+        use std::collections::BTreeSet;
+
+        use serde_json::Value;
+
+        use super::super::*;
+        use crate::config::{Config, RoleName};
+        use crate::properties::Properties;
+
+        fn entries(role: RoleName) -> Vec<Value> {
+            let source: Value =
+                serde_json::from_str(include_str!("../../scdf/metadata.json")).unwrap();
+            let ours = |entry: &&Value| {
+                let roles = entry["roles"].as_array().unwrap();
+                roles.iter().any(|name| name == role.name())
+            };
+            source["properties"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(ours)
+                .cloned()
+                .collect()
+        }
+
+        fn names(role: RoleName) -> BTreeSet<&'static str> {
+            let own: &[&[&str]] = match role {
+                RoleName::Router => &[&INPUT, &ROUTER],
+                RoleName::Time => &[&TIME],
+                RoleName::Log => &[&INPUT, &LOG],
+            };
+            own.iter()
+                .copied()
+                .flatten()
+                .chain(&COMMON)
+                .copied()
+                .collect()
+        }
+
+        #[test]
+        fn names_are_those_that_are_read() {
+            for role in RoleName::ALL {
+                let entries = entries(role);
+                let shown: Vec<&str> = entries
+                    .iter()
+                    .map(|entry| entry["name"].as_str().unwrap())
+                    .collect();
+                let different: BTreeSet<&str> = shown.iter().copied().collect();
+                assert_eq!((different.len(), different), (shown.len(), names(role)));
+                // Data Flow takes `${` in a description for a placeholder.
+                assert!(
+                    entries
+                        .iter()
+                        .all(|entry| !entry.to_string().contains("${"))
+                );
+            }
+        }
+
+        #[test]
+        fn defaults_are_those_that_are_used() {
+            for role in RoleName::ALL {
+                let read = |arguments: &[String]| {
+                    Config::read(&Properties::of_arguments(arguments), Some(role), &[])
+                        .unwrap()
+                        .0
+                };
+                let without = read(&[]);
+                for entry in entries(role) {
+                    let default = match &entry["defaultValue"] {
+                        Value::Null => continue,
+                        Value::String(text) => text.clone(),
+                        other => other.to_string(),
+                    };
+                    let argument = format!("--{}={default}", entry["name"].as_str().unwrap());
+                    assert_eq!(read(std::slice::from_ref(&argument)), without, "{argument}");
+                }
+            }
+        }
+
+        #[test]
+        fn the_readme_tells_all_of_them() {
+            let readme = include_str!("../../README.md");
+            for role in RoleName::ALL {
+                for name in names(role) {
+                    assert!(readme.contains(&format!("`{name}`")), "{name}");
+                }
+            }
+        }
     }
 }
