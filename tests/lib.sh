@@ -30,6 +30,9 @@ until_true() {
 
 not() { ! "$@"; }
 
+# A file for the log of a program: a new one each time, since what an earlier one left in it would be taken for what is waited for.
+new_log() { mktemp "$work/$1.XXXXXX.log"; }
+
 # What has ended is not killed at the end: its id can be another process's by then.
 forget() {
     local pid still=()
