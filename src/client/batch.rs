@@ -141,10 +141,6 @@ impl<H: Headers> Batch<H> {
     }
 
     /// Records in it.
-    #[cfg_attr(
-        not(feature = "librdkafka"),
-        allow(dead_code, reason = "of the two clients only librdkafka needs it")
-    )]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
