@@ -7,6 +7,8 @@ started=()
 
 # Ends what was started here, waiting for its end, so that nothing is left that still writes.
 finish() {
+    # So that bash does not tell of each that it was killed.
+    disown -a 2>/dev/null || true
     for pid in "${started[@]}" $(cat "$work"/broker.*/pid 2>/dev/null); do
         kill -9 "$pid" 2>/dev/null || true
         while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
@@ -136,4 +138,28 @@ broker_stop() {
     kill -TERM "$(cat "$data/pid")"
     until_true 60 not broker_runs || fail "the broker does not stop"
     : >"$data/pid"
+}
+
+# --- Data Flow ------------------------------------------------------------------------------------------------------------------------
+
+# The newest server that Maven Central has.
+DATAFLOW=2.7.0
+
+# One of Data Flow's executable jars, as spring-cloud-dataflow-server and its version.
+fetch_server() {
+    fetch "$1-$2" dependency:copy "-Dartifact=org.springframework.cloud:$1:$2" '-DoutputDirectory={}'
+}
+
+# Starts a server. Both were made for Java 8, so that they need to be let into Java 17.
+server() {
+    local name=$1 version=$2 log=$3 package opens=()
+    shift 3
+    for package in lang lang.reflect util io net text time; do opens+=("--add-opens=java.base/java.$package=ALL-UNNAMED"); done
+    mkdir -p "$work/tmp"
+    (
+        cd "$work/tmp"
+        exec java "${opens[@]}" -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Djava.io.tmpdir=$work/tmp" \
+            -jar "$cache/$name-$version/$name-$version.jar" --server.address=127.0.0.1 --spring.cloud.config.enabled=false "$@"
+    ) >"$work/$log.log" 2>&1 &
+    started+=($!)
 }
