@@ -71,18 +71,21 @@ impl<P: Producer> Source<'_, P> {
         let mut due = Instant::now() + self.settings.poller.initial_delay;
         let mut taken = 0;
         while !stop.is_set() {
-            let limited = self.limit.is_some_and(|limit| taken >= limit);
-            if !limited && Instant::now() >= due && self.pending.len() < ROUND_RECORDS {
-                self.take_time()?;
-                taken += 1;
-                due = match self.settings.poller.pace {
-                    Pace::FixedDelay(delay) => Instant::now() + delay,
-                    Pace::FixedRate(period) => due + period,
-                };
+            let over = self.limit.is_some_and(|limit| taken >= limit);
+            let mut wait = POLL;
+            if !over && self.pending.len() < ROUND_RECORDS {
+                if Instant::now() >= due {
+                    self.take_time()?;
+                    taken += 1;
+                    due = match self.settings.poller.pace {
+                        Pace::FixedDelay(delay) => Instant::now() + delay,
+                        Pace::FixedRate(period) => due + period,
+                    };
+                }
+                wait = wait.min(due.saturating_duration_since(Instant::now()));
             }
             self.send()?;
-            let wait = due.saturating_duration_since(Instant::now());
-            self.producer.poll(wait.min(POLL))?;
+            self.producer.poll(wait)?;
             self.take_delivered()?;
         }
         Ok(())
@@ -180,5 +183,77 @@ impl<P: Producer> Source<'_, P> {
     /// Batches not yet acknowledged.
     fn left(&self) -> usize {
         self.producer.in_flight() + usize::from(!self.pending.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::NotReady;
+    use crate::client::batch::tests::Listed;
+    use crate::config::Poller;
+
+    /// A producer whose brokers are away: it takes nothing. It has the source stopped at the first wait as long as waits can be.
+    struct Away {
+        stop: Stop,
+        polls: usize,
+    }
+
+    impl Producer for &mut Away {
+        type Headers = Listed;
+
+        fn prepare(&mut self) -> Result<(), NotReady> {
+            Ok(())
+        }
+
+        fn send(&mut self, _batch: Batch<Listed>) -> Result<(), Error> {
+            Err(Error::Ended("a batch was sent"))
+        }
+
+        fn accepts(&self) -> bool {
+            false
+        }
+
+        fn poll(&mut self, timeout: Duration) -> Result<(), Error> {
+            self.polls += 1;
+            if timeout == POLL {
+                self.stop.begin(Instant::now());
+            }
+            Ok(())
+        }
+
+        fn delivered(&mut self) -> Option<Batch<Listed>> {
+            None
+        }
+
+        fn in_flight(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn what_the_brokers_do_not_take_is_bounded() {
+        let settings = TimeSettings {
+            output: "timeDest".to_owned(),
+            format: DatePattern::default(),
+            poller: Poller {
+                initial_delay: Duration::ZERO,
+                pace: Pace::FixedRate(Duration::from_nanos(1)),
+            },
+        };
+        let stop = Stop::default();
+        let mut producer = Away {
+            stop: stop.clone(),
+            polls: 0,
+        };
+        let ended = run(&mut producer, &settings, None, &Health::default(), &stop);
+        assert!(
+            matches!(ended, Err(Error::Undelivered { count: 1, .. })),
+            "{ended:?}"
+        );
+        // One for each time that is taken, and then it waits.
+        assert_eq!(producer.polls, ROUND_RECORDS + 1);
     }
 }
