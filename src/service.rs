@@ -1,6 +1,5 @@
 //! Composition root: makes the channels, starts the threads, waits for an event, stops in order. Read this first.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
@@ -19,7 +18,6 @@ use crate::limits::{BATCHES, JOIN_WITHIN, ROUNDS, STOP_WITHIN};
 use crate::logger;
 use crate::producer::{self, Outlet};
 use crate::roles;
-use crate::roles::log::Printer;
 use crate::route::Lane;
 use crate::signals;
 use crate::sorter::Sorter;
@@ -184,22 +182,14 @@ fn start_pipeline<C: Client>(
     stop: &Stop,
     events: &Sender<Event>,
 ) -> Result<Vec<Running>, Error> {
-    let topics = Arc::new(Topics::new(&config.role));
     let (health, stop, cluster) = (health.clone(), stop.clone(), config.cluster.clone());
-    match &config.role {
-        Role::Router(settings) => {
-            start_router::<C>(&cluster, settings, &topics, &health, &stop, events)
-        }
+    match config.role.clone() {
+        Role::Router(settings) => start_router::<C>(&cluster, settings, &health, &stop, events),
         Role::Time(settings) => {
-            let settings = settings.clone();
-            let body = move || {
-                let producer = C::producer(&cluster, &topics, "time")?;
-                roles::time::run(producer, &settings, None, &health, &stop)
-            };
+            let body = move || roles::time::run::<C>(&cluster, &settings, None, &health, &stop);
             Ok(vec![thread::spawn("time", events.clone(), body)?])
         }
         Role::Log(settings) => {
-            let settings = settings.clone();
             if !logger::is_enabled(&settings.name, settings.level) {
                 log::warn!(
                     "log.level={} is below logging.level.root: no record will be printed",
@@ -207,21 +197,10 @@ fn start_pipeline<C: Client>(
                 );
             }
             let body = move || {
-                let consumer = C::consumer(&cluster, &settings.input, &topics)?;
                 let line = |lines: &mut Vec<u8>, text: &str| {
                     logger::append(lines, &settings.name, settings.level, text);
                 };
-                let printer = Printer::new(&settings, &topics, &health, io::stdout(), line);
-                let group = &settings.input.group;
-                consumer::run(
-                    consumer,
-                    Lanes::closed(),
-                    printer,
-                    group,
-                    &topics,
-                    &health,
-                    &stop,
-                )
+                roles::log::run::<C>(&cluster, &settings, line, &health, &stop)
             };
             Ok(vec![thread::spawn("consumer", events.clone(), body)?])
         }
@@ -231,12 +210,12 @@ fn start_pipeline<C: Client>(
 /// The router's threads, producers first.
 fn start_router<C: Client>(
     cluster: &Cluster,
-    settings: &RouterSettings,
-    topics: &Arc<Topics>,
+    settings: RouterSettings,
     health: &Arc<Health>,
     stop: &Stop,
     events: &Sender<Event>,
 ) -> Result<Vec<Running>, Error> {
+    let topics = Arc::new(Topics::new(&settings));
     let (to_consumer, delivered) = bounded(BATCHES);
     let mut running = Vec::new();
     let mut start_producer =
@@ -266,8 +245,7 @@ fn start_router<C: Client>(
         odd,
         delivered,
     };
-    let (cluster, settings) = (cluster.clone(), settings.clone());
-    let (topics, health, stop) = (topics.clone(), health.clone(), stop.clone());
+    let (cluster, health, stop) = (cluster.clone(), health.clone(), stop.clone());
     let body = move || {
         let consumer = C::consumer(&cluster, &settings.input, &topics)?;
         let sorter = Sorter::new(&topics, &settings.invalid, &health);

@@ -1,6 +1,6 @@
 //! The topics that a role reads and writes, by index: records name them by a number, and a name is looked up once.
 
-use crate::config::{Invalid, Role};
+use crate::config::{Invalid, RouterSettings};
 use crate::offsets::TopicPartition;
 
 /// Index of a topic that is written, in [`Topics::outputs`].
@@ -21,27 +21,15 @@ impl Topics {
     /// Index of the odd topic.
     pub(crate) const ODD: Output = 1;
 
-    /// Those of a role.
-    pub(crate) fn new(role: &Role) -> Self {
-        match role {
-            Role::Router(router) => {
-                let mut outputs = vec![router.even.clone(), router.odd.clone()];
-                if let Invalid::DeadLetter(topics) = &router.invalid {
-                    outputs.extend_from_slice(topics);
-                }
-                Self {
-                    inputs: router.input.topics.clone(),
-                    outputs,
-                }
-            }
-            Role::Time(time) => Self {
-                inputs: Vec::new(),
-                outputs: vec![time.output.clone()],
-            },
-            Role::Log(log) => Self {
-                inputs: log.input.topics.clone(),
-                outputs: Vec::new(),
-            },
+    /// Those of a router.
+    pub(crate) fn new(router: &RouterSettings) -> Self {
+        let mut outputs = vec![router.even.clone(), router.odd.clone()];
+        if let Invalid::DeadLetter(topics) = &router.invalid {
+            outputs.extend_from_slice(topics);
+        }
+        Self {
+            inputs: router.input.topics.clone(),
+            outputs,
         }
     }
 

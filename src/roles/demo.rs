@@ -12,22 +12,21 @@ use jiff::ZonedDateTime;
 use log::{Level, LevelFilter};
 
 use crate::cli::DemoSettings;
-use crate::client::{Client, EmbeddedBroker, Librdkafka};
+use crate::client::{EmbeddedBroker, Librdkafka};
 use crate::config::{
     Cluster, Config, Group, LogSettings, Pace, Poller, RoleName, StartOffset, Subscription,
     TimeSettings,
 };
-use crate::consumer::{self, Lanes};
 use crate::error::Error;
 use crate::health::Health;
 use crate::limits::POLL;
 use crate::logger;
 use crate::properties::Properties;
-use crate::roles::log::{Expression, Printer};
-use crate::roles::time::{self, DatePattern};
+use crate::roles;
+use crate::roles::log::Expression;
+use crate::roles::time::DatePattern;
 use crate::service::Service;
 use crate::thread::{self, Event, Running, Stop};
-use crate::topics::Topics;
 
 /// The recipe's names.
 const STREAM: &str = "timeStampStream";
@@ -188,22 +187,7 @@ impl Loggers {
             let _ = write_line(lines, &line, colour);
         };
         thread::spawn(name, self.events.clone(), move || {
-            let topics = Topics {
-                inputs: settings.input.topics.clone(),
-                outputs: Vec::new(),
-            };
-            let consumer = Librdkafka::consumer(&cluster, &settings.input, &topics)?;
-            let printer = Printer::new(&settings, &topics, &health, io::stdout(), line);
-            let group = &settings.input.group;
-            consumer::run(
-                consumer,
-                Lanes::closed(),
-                printer,
-                group,
-                &topics,
-                &health,
-                &stop,
-            )
+            roles::log::run::<Librdkafka>(&cluster, &settings, line, &health, &stop)
         })
     }
 }
@@ -227,12 +211,7 @@ fn start_time(
         },
     };
     thread::spawn("time", events.clone(), move || {
-        let topics = Topics {
-            inputs: Vec::new(),
-            outputs: vec![settings.output.clone()],
-        };
-        let producer = Librdkafka::producer(&cluster, &topics, "time")?;
-        time::run(producer, &settings, limit, &health, &stop)
+        roles::time::run::<Librdkafka>(&cluster, &settings, limit, &health, &stop)
     })
 }
 

@@ -1,57 +1,70 @@
-//! The role `log`: prints records, as Spring's log sink does. Its part of the thread `consumer`, which reads and commits.
+//! The role `log`: prints records, as Spring's log sink does. The thread `consumer` reads and commits; printing is its handler here.
 
 mod expression;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{self, Write};
 use std::str;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use expression::Expression;
 use expression::Message;
 
-use crate::client::{Headers, Record, Room};
-use crate::config::{Group, LogSettings};
-use crate::consumer::{Handler, Round};
+use crate::client::{Client, Headers, Record, Room};
+use crate::config::{Cluster, Group, LogSettings};
+use crate::consumer::{self, Handler, Lanes, Round};
 use crate::error::Error;
 use crate::health::Health;
 use crate::limits::ROUND_BYTES;
+use crate::thread::Stop;
 use crate::topics::Topics;
 
+/// Body of the thread: prints to standard output until stopped. `line` appends the line for a text.
+pub(crate) fn run<C: Client>(
+    cluster: &Cluster,
+    settings: &LogSettings,
+    line: impl Fn(&mut Vec<u8>, &str),
+    health: &Health,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let topics = Topics {
+        inputs: settings.input.topics.clone(),
+        outputs: Vec::new(),
+    };
+    let consumer = C::consumer(cluster, &settings.input, &topics)?;
+    let printer = Printer {
+        settings,
+        topics: &topics,
+        health,
+        out: io::stdout(),
+        line,
+        text: String::new(),
+        lines: Vec::new(),
+        printed: 0,
+    };
+    let group = &settings.input.group;
+    consumer::run(
+        consumer,
+        Lanes::closed(),
+        printer,
+        group,
+        &topics,
+        health,
+        stop,
+    )
+}
+
 /// Prints each record as a line; those of a round by one system call, before their offsets count.
-pub(crate) struct Printer<'a, W, L> {
+struct Printer<'a, W, L> {
     settings: &'a LogSettings,
     topics: &'a Topics,
     health: &'a Health,
     out: W,
-    /// Appends the line for a text.
     line: L,
     text: String,
     lines: Vec<u8>,
     printed: u64,
-}
-
-impl<'a, W: Write, L: Fn(&mut Vec<u8>, &str)> Printer<'a, W, L> {
-    /// Prints to `out`, in the form of `line`.
-    pub(crate) fn new(
-        settings: &'a LogSettings,
-        topics: &'a Topics,
-        health: &'a Health,
-        out: W,
-        line: L,
-    ) -> Self {
-        Self {
-            settings,
-            topics,
-            health,
-            out,
-            line,
-            text: String::new(),
-            lines: Vec::new(),
-            printed: 0,
-        }
-    }
 }
 
 impl<H: Headers, W: Write, L: Fn(&mut Vec<u8>, &str)> Handler<H> for Printer<'_, W, L> {

@@ -9,8 +9,8 @@ use jiff::ZonedDateTime;
 
 pub(crate) use pattern::DatePattern;
 
-use crate::client::{Batch, Headers, Producer, Record, Timestamp};
-use crate::config::{Pace, TimeSettings};
+use crate::client::{Batch, Client, Headers, Producer, Record, Timestamp};
+use crate::config::{Cluster, Pace, TimeSettings};
 use crate::error::Error;
 use crate::health::Health;
 use crate::limits::{
@@ -19,6 +19,7 @@ use crate::limits::{
 use crate::offsets::TopicPartition;
 use crate::prepare::prepare;
 use crate::thread::Stop;
+use crate::topics::Topics;
 
 /// Headers of a record from Spring's time source (captured from one: Spring Boot 3.5, `spring-time-supplier` 5.1.1).
 const HEADERS: [(&str, &[u8]); 2] = [
@@ -30,7 +31,22 @@ const HEADERS: [(&str, &[u8]); 2] = [
 ];
 
 /// Body of the thread: until stopped. With `limit` only so many times are sent.
-pub(crate) fn run<P: Producer>(
+pub(crate) fn run<C: Client>(
+    cluster: &Cluster,
+    settings: &TimeSettings,
+    limit: Option<u64>,
+    health: &Health,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let topics = Topics {
+        inputs: Vec::new(),
+        outputs: vec![settings.output.clone()],
+    };
+    let producer = C::producer(cluster, &topics, "time")?;
+    send(producer, settings, limit, health, stop)
+}
+
+fn send<P: Producer>(
     producer: P,
     settings: &TimeSettings,
     limit: Option<u64>,
@@ -248,7 +264,7 @@ mod tests {
             stop: stop.clone(),
             polls: 0,
         };
-        let ended = run(&mut producer, &settings, None, &Health::default(), &stop);
+        let ended = send(&mut producer, &settings, None, &Health::default(), &stop);
         assert!(
             matches!(ended, Err(Error::Undelivered { count: 1, .. })),
             "{ended:?}"
