@@ -445,6 +445,52 @@ mod tests {
     }
 
     #[test]
+    fn each_role_tells_its_own() {
+        let health = ready();
+        health.counters.input.store(7, Relaxed);
+        health.counters.printed.store(6, Relaxed);
+        health.counters.sent.store(5, Relaxed);
+        for (role, details, bindings) in [
+            (
+                RoleName::Time,
+                json!({ "sent": 5 }),
+                json!([{}, { "output": "timeDest" }]),
+            ),
+            (
+                RoleName::Log,
+                json!({ "input": 7, "printed": 6, "assignedPartitions": 2 }),
+                json!([{ "input": "timeDest" }, {}]),
+            ),
+        ] {
+            let destination = |name| vec![(name, "timeDest".to_owned())];
+            let info = Info {
+                role,
+                inputs: if role == RoleName::Log {
+                    destination("input")
+                } else {
+                    Vec::new()
+                },
+                outputs: if role == RoleName::Time {
+                    destination("output")
+                } else {
+                    Vec::new()
+                },
+                ..info()
+            };
+            let get = |target| -> Value {
+                let reply = reply("GET", target, None, &health, &info, true);
+                serde_json::from_str(&reply.body).unwrap()
+            };
+            assert_eq!(
+                get("/health")["components"][role.name()]["details"],
+                details
+            );
+            let told = &get("/info")[role.name()];
+            assert_eq!(json!([told["inputs"], told["outputs"]]), bindings);
+        }
+    }
+
+    #[test]
     fn forms() {
         let of = |target, accept, health: &Health| {
             let reply = get(target, Some(accept), health, true);
