@@ -29,7 +29,7 @@ fn an_unknown_command() {
         &["routre"],
         2,
         "",
-        &["\"routre\" is no command; allowed: router, demo, probe"],
+        &["\"routre\" is no command; allowed: router, time, log, demo, probe"],
     );
     check(
         &["demo", "--rate=0", "--count=x"],
