@@ -30,21 +30,13 @@ impl Reader<'_> {
         let output = self.output("output", &[]);
         let settings = TimeSettings {
             output: output.clone(),
-            format: self.date_pattern(),
+            format: self.understood(
+                &["time.date-format", "trigger.date-format"],
+                DatePattern::new,
+            ),
             poller: self.poller(),
         };
         (Role::Time(settings), Vec::new(), vec![("output", output)])
-    }
-
-    fn date_pattern(&mut self) -> DatePattern {
-        let Some((name, value)) = self.first_given(&["time.date-format", "trigger.date-format"])
-        else {
-            return DatePattern::default();
-        };
-        match DatePattern::new(&value.text) {
-            Ok(pattern) => pattern,
-            Err(message) => self.problem(name, &value, &message, DatePattern::default()),
-        }
     }
 
     fn poller(&mut self) -> Poller {
@@ -162,7 +154,10 @@ impl Reader<'_> {
             },
             name: self.logger_name(),
             level: self.log_level(),
-            expression: self.expression(),
+            expression: self.understood(
+                &["log.expression", "log.consumer.expression"],
+                Expression::parse,
+            ),
         };
         (Role::Log(settings), vec![("input", shown)], Vec::new())
     }
@@ -205,15 +200,17 @@ impl Reader<'_> {
         }
     }
 
-    fn expression(&mut self) -> Expression {
-        let Some((name, value)) = self.first_given(&["log.expression", "log.consumer.expression"])
-        else {
-            return Expression::default();
+    /// The first of these that is given, as `parse` understands it; the default where none is, or where it cannot be understood.
+    fn understood<T: Default>(
+        &mut self,
+        names: &[&'static str],
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        let Some((name, value)) = self.first_given(names) else {
+            return T::default();
         };
-        match Expression::parse(&value.text) {
-            Ok(expression) => expression,
-            Err(message) => self.problem(name, &value, &message, Expression::default()),
-        }
+        parse(&value.text)
+            .unwrap_or_else(|message| self.problem(name, &value, &message, T::default()))
     }
 
     /// The first of these that is given.

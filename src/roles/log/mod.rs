@@ -37,7 +37,6 @@ pub(crate) fn run<C: Client>(
         settings,
         topics: &topics,
         health,
-        out: io::stdout(),
         line,
         text: String::new(),
         lines: Vec::new(),
@@ -56,18 +55,17 @@ pub(crate) fn run<C: Client>(
 }
 
 /// Prints each record as a line; those of a round by one system call, before their offsets count.
-struct Printer<'a, W, L> {
+struct Printer<'a, L> {
     settings: &'a LogSettings,
     topics: &'a Topics,
     health: &'a Health,
-    out: W,
     line: L,
     text: String,
     lines: Vec<u8>,
     printed: u64,
 }
 
-impl<H: Headers, W: Write, L: Fn(&mut Vec<u8>, &str)> Handler<H> for Printer<'_, W, L> {
+impl<H: Headers, L: Fn(&mut Vec<u8>, &str)> Handler<H> for Printer<'_, L> {
     fn take(&mut self, record: Record<'_, H>, _round: &mut Round<H>) -> Result<Room, Error> {
         self.text.clear();
         let message = Received {
@@ -87,9 +85,9 @@ impl<H: Headers, W: Write, L: Fn(&mut Vec<u8>, &str)> Handler<H> for Printer<'_,
 
     fn settle(&mut self) -> Result<(), Error> {
         // What cannot be printed is not committed: somebody else may be able to.
-        self.out
-            .write_all(&self.lines)
-            .and_then(|()| self.out.flush())
+        let mut out = io::stdout();
+        out.write_all(&self.lines)
+            .and_then(|()| out.flush())
             .map_err(|source| Error::System {
                 what: "print to standard output",
                 source,
