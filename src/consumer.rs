@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::client::{Batch, Consumer, Event, Record, Room};
+use crate::client::{Batch, Bounds, Consumer, Event, Record, Room};
 use crate::config::Group;
 use crate::error::Error;
 use crate::health::Health;
 use crate::limits::{
-    COMMIT_INTERVAL, COMMIT_WITHIN, LEAVE_WITHIN, PAUSE_AFTER, POLL, REVOKE_WITHIN, ROUND_BYTES,
-    ROUND_RECORDS, ROUNDS, WARNING_INTERVAL,
+    COMMIT_INTERVAL, COMMIT_WITHIN, LEAVE_WITHIN, PAUSE_AFTER, POLL, REVOKE_WITHIN,
+    WARNING_INTERVAL,
 };
 use crate::offsets::{NextOffset, OffsetTracker, TopicPartition};
 use crate::prepare::prepare;
@@ -21,17 +21,17 @@ use crate::throttle::Throttle;
 use crate::topics::Topics;
 
 /// The way to the producer threads, and the way back. Dropping the senders is what tells the producers to drain.
-pub(crate) struct Lanes<H> {
+pub(crate) struct Lanes {
     /// To `producer-even`.
-    pub(crate) even: Sender<Batch<H>>,
+    pub(crate) even: Sender<Batch>,
     /// To `producer-odd`, and with it what is for a dead-letter topic: a third producer would cost a constrained host the memory of a
     /// client for records that should not be there.
-    pub(crate) odd: Sender<Batch<H>>,
+    pub(crate) odd: Sender<Batch>,
     /// Delivered batches, from both.
-    pub(crate) delivered: Receiver<Batch<H>>,
+    pub(crate) delivered: Receiver<Batch>,
 }
 
-impl<H> Lanes<H> {
+impl Lanes {
     /// For a handler that sends nothing on.
     pub(crate) fn closed() -> Self {
         let (even, _) = bounded(0);
@@ -44,9 +44,9 @@ impl<H> Lanes<H> {
 }
 
 /// What is done with the records that are read: where the roles differ.
-pub(crate) trait Handler<H> {
+pub(crate) trait Handler {
     /// Takes a record: into a batch of the round, or to be done with by the next [`Handler::settle`]. Fails on what ends the program.
-    fn take(&mut self, record: Record<'_, H>, round: &mut Round<H>) -> Result<Room, Error>;
+    fn take(&mut self, record: &Record<'_>, round: &mut Round) -> Result<Room, Error>;
 
     /// Called behind the last record of a round. What is in no batch of it is done when this returns: its offsets may be committed then.
     fn settle(&mut self) -> Result<(), Error>;
@@ -54,25 +54,25 @@ pub(crate) trait Handler<H> {
 
 /// What one poll brought.
 #[derive(Debug)]
-pub(crate) struct Round<H> {
+pub(crate) struct Round {
     /// What is for `producer-even`.
-    pub(crate) even: Batch<H>,
+    pub(crate) even: Batch,
     /// What is for `producer-odd`.
-    pub(crate) odd: Batch<H>,
+    pub(crate) odd: Batch,
     /// Where each partition stands after the round.
     ends: Vec<NextOffset>,
     records: usize,
 }
 
-impl<H> Round<H> {
-    /// Notes that the record at `offset` was taken.
-    fn note(&mut self, partition: TopicPartition, offset: i64) {
-        self.records += 1;
+impl Round {
+    /// Notes that the partition stands at `next` now.
+    #[inline]
+    fn note(&mut self, partition: TopicPartition, next: i64) {
         match self.ends.last_mut() {
-            Some((last, next)) if *last == partition => *next = offset + 1,
+            Some((last, end)) if *last == partition => *end = next,
             _ => match self.ends.iter_mut().find(|(other, _)| *other == partition) {
-                Some((_, next)) => *next = offset + 1,
-                None => self.ends.push((partition, offset + 1)),
+                Some((_, end)) => *end = next,
+                None => self.ends.push((partition, next)),
             },
         }
     }
@@ -81,8 +81,9 @@ impl<H> Round<H> {
 /// Body of the thread: until stopped, or until the client gives up.
 pub(crate) fn run<C: Consumer>(
     consumer: C,
-    lanes: Lanes<C::Headers>,
-    handler: impl Handler<C::Headers>,
+    bounds: Bounds,
+    lanes: Lanes,
+    handler: impl Handler,
     group: &Group,
     topics: &Topics,
     health: &Health,
@@ -91,6 +92,7 @@ pub(crate) fn run<C: Consumer>(
     let now = Instant::now();
     let mut reader = Reader {
         consumer,
+        bounds,
         lanes: Some([lanes.even, lanes.odd]),
         delivered: lanes.delivered,
         spare: Vec::new(),
@@ -113,11 +115,12 @@ pub(crate) fn run<C: Consumer>(
 
 struct Reader<'a, C: Consumer, T> {
     consumer: C,
+    bounds: Bounds,
     /// To the even and the odd producer; none once they were told to drain.
-    lanes: Option<[Sender<Batch<C::Headers>>; 2]>,
-    delivered: Receiver<Batch<C::Headers>>,
+    lanes: Option<[Sender<Batch>; 2]>,
+    delivered: Receiver<Batch>,
     /// Emptied batches, for the next rounds: no more than there are in flight at most.
-    spare: Vec<Batch<C::Headers>>,
+    spare: Vec<Batch>,
     tracker: OffsetTracker,
     assigned: Vec<TopicPartition>,
     commits: bool,
@@ -131,12 +134,12 @@ struct Reader<'a, C: Consumer, T> {
     health: &'a Health,
 }
 
-impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
+impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     fn read_until(&mut self, stop: &Stop) -> Result<(), Error> {
         while !stop.is_set() {
             self.take_delivered();
             self.commit_if_due()?;
-            if self.tracker.in_flight() >= ROUNDS {
+            if self.tracker.in_flight() >= self.bounds.rounds {
                 self.wait_for_room()?;
             } else {
                 if self.paused {
@@ -160,26 +163,30 @@ impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
             records: 0,
         };
         let mut failure = None;
+        let most = self.bounds.round_records;
         let Self {
             consumer, handler, ..
         } = self;
-        let polled = consumer.poll(POLL, |record| {
-            let (partition, offset) = (record.partition, record.offset);
-            match handler.take(record, &mut round) {
-                Ok(room) => {
-                    round.note(partition, offset);
-                    if round.records < ROUND_RECORDS {
-                        room
-                    } else {
-                        Room::Full
-                    }
-                }
-                Err(error) => {
-                    failure = Some(error);
+        let polled = consumer.poll(POLL, |record| match handler.take(&record, &mut round) {
+            Ok(room) => {
+                round.records += 1;
+                round.note(record.partition, record.offset + 1);
+                if round.records < most {
+                    room
+                } else {
                     Room::Full
                 }
             }
+            Err(error) => {
+                failure = Some(error);
+                Room::Full
+            }
         });
+        if failure.is_none() {
+            while let Some((partition, next)) = self.consumer.passed() {
+                round.note(partition, next);
+            }
+        }
         self.health
             .counters
             .input
@@ -189,7 +196,7 @@ impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
         polled.and(failure.map_or(Ok(()), Err))
     }
 
-    fn dispatch(&mut self, round: Round<C::Headers>) -> Result<(), Error> {
+    fn dispatch(&mut self, round: Round) -> Result<(), Error> {
         let Some([even, odd]) = &self.lanes else {
             return Ok(());
         };
@@ -214,8 +221,10 @@ impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
         Ok(())
     }
 
-    fn spare_batch(&mut self) -> Batch<C::Headers> {
-        self.spare.pop().unwrap_or_default()
+    fn spare_batch(&mut self) -> Batch {
+        self.spare
+            .pop()
+            .unwrap_or_else(|| Batch::new(self.bounds.part_bytes))
     }
 
     fn take_delivered(&mut self) {
@@ -224,9 +233,9 @@ impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
         }
     }
 
-    fn settle(&mut self, mut batch: Batch<C::Headers>) {
+    fn settle(&mut self, mut batch: Batch) {
         self.tracker.deliver(batch.round);
-        batch.clear(ROUND_BYTES);
+        batch.clear(self.bounds.part_bytes.next_power_of_two());
         self.spare.push(batch);
     }
 
@@ -237,10 +246,12 @@ impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
             self.settle(batch);
             return Ok(());
         }
+        self.consumer.serve()?;
         let full_since = *self.full_since.get_or_insert_with(Instant::now);
         if !self.paused && full_since.elapsed() >= PAUSE_AFTER {
             log::warn!(
-                "{ROUNDS} rounds in flight and none delivered for {PAUSE_AFTER:?}: the input is paused"
+                "{} rounds in flight and none delivered for {PAUSE_AFTER:?}: the input is paused",
+                self.bounds.rounds
             );
             self.consumer.pause()?;
             self.paused = true;
@@ -286,7 +297,7 @@ impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
                 Event::Revoked(partitions) => {
                     self.consumer.pause()?;
                     let deadline = Instant::now() + REVOKE_WITHIN;
-                    self.await_deliveries(deadline);
+                    self.await_deliveries(deadline)?;
                     self.await_commit(deadline)?;
                     self.give_up(&partitions)?;
                 }
@@ -348,13 +359,20 @@ impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
     }
 
     /// Waits until nothing is in flight, until the producers have ended, or until `deadline`.
-    fn await_deliveries(&mut self, deadline: Instant) {
+    fn await_deliveries(&mut self, deadline: Instant) -> Result<(), Error> {
         while self.tracker.in_flight() > 0 || self.lanes.is_none() {
-            match self.delivered.recv_deadline(deadline) {
+            match self
+                .delivered
+                .recv_deadline(deadline.min(Instant::now() + POLL))
+            {
                 Ok(batch) => self.settle(batch),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {
+                    self.consumer.serve()?;
+                }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
+        Ok(())
     }
 
     /// Commits what is delivered and waits for the answer, no longer than `deadline`.
@@ -399,9 +417,9 @@ impl<C: Consumer, T: Handler<C::Headers>> Reader<'_, C, T> {
             self.consumer.pause()?;
         }
         self.lanes = None;
-        self.await_deliveries(stop.deadline_but(COMMIT_WITHIN));
+        let delivered = self.await_deliveries(stop.deadline_but(COMMIT_WITHIN));
         let committed = self.await_commit(stop.deadline_but(LEAVE_WITHIN));
         self.consumer.close();
-        committed
+        delivered.and(committed)
     }
 }

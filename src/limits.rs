@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-/// Records in a round at most: one channel operation for a thousand records is noise beside routing them.
+use crate::client::Bounds;
+
+/// Of the clients that work record by record, records in a round at most: one channel operation for a thousand records is noise beside routing them.
 pub(crate) const ROUND_RECORDS: usize = 1024;
 
 /// Bytes of keys and values after which a round takes no more records: a quarter of Kafka's usual 1 MB limit for a record, so that many
 /// small records make a full round and a large one goes alone.
 pub(crate) const ROUND_BYTES: usize = 256 * 1024;
 
-/// Rounds in flight at most, and so the capacity of each channel: a sender never waits. With 32 rounds of 1,024 records a lane has up to
-/// 32,768 records on the way, below librdkafka's 100,000 in a producer's queue; their buffers hold 32 x 256 KiB = 8 MiB, plus one record
-/// of any size a round.
-pub(crate) const ROUNDS: usize = 16;
-
-/// Batches that can exist: two lanes to a round.
-pub(crate) const BATCHES: usize = 2 * ROUNDS;
+/// Of the same, what may be on its way at once. With 16 rounds of 1,024 records a lane has up to 16,384 records on the way, below
+/// librdkafka's 100,000 in a producer's queue; their buffers hold 16 x 256 KiB = 4 MiB and half as much again for lengths and room, plus
+/// one record of any size a round.
+pub(crate) const BOUNDS: Bounds = Bounds {
+    rounds: 16,
+    round_records: ROUND_RECORDS,
+    round_bytes: ROUND_BYTES,
+    part_bytes: ROUND_BYTES,
+};
 
 /// Longest wait of a thread before it looks at the stop flag and at its client's events.
 pub(crate) const POLL: Duration = Duration::from_millis(100);

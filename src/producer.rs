@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+use crate::client::batch::Refused;
 use crate::client::{Batch, Producer};
 use crate::config::Invalid;
 use crate::error::Error;
@@ -17,21 +18,21 @@ use crate::throttle::Throttle;
 use crate::topics::Topics;
 
 /// What a producer thread works with.
-pub(crate) struct Outlet<H> {
+pub(crate) struct Outlet {
     /// Whose records it writes.
     pub(crate) lane: Lane,
     /// The thread's name.
     pub(crate) name: &'static str,
     /// From the consumer.
-    pub(crate) batches: Receiver<Batch<H>>,
+    pub(crate) batches: Receiver<Batch>,
     /// Back to the consumer. It has room for every batch that can exist, so that the two never wait for each other.
-    pub(crate) delivered: Sender<Batch<H>>,
+    pub(crate) delivered: Sender<Batch>,
 }
 
 /// Body of the thread.
 pub(crate) fn run<P: Producer>(
     mut producer: P,
-    outlet: &Outlet<P::Headers>,
+    outlet: &Outlet,
     invalid: &Invalid,
     topics: &Topics,
     health: &Health,
@@ -74,16 +75,16 @@ pub(crate) fn run<P: Producer>(
 }
 
 /// Where delivered batches are counted and handed back.
-struct Desk<'a, H> {
-    outlet: &'a Outlet<H>,
+struct Desk<'a> {
+    outlet: &'a Outlet,
     invalid: &'a Invalid,
     topics: &'a Topics,
     health: &'a Health,
     warnings: Throttle,
 }
 
-impl<H: crate::client::Headers> Desk<'_, H> {
-    fn take_delivered<P: Producer<Headers = H>>(&mut self, producer: &mut P) -> Result<(), Error> {
+impl Desk<'_> {
+    fn take_delivered<P: Producer>(&mut self, producer: &mut P) -> Result<(), Error> {
         while let Some(mut batch) = producer.delivered() {
             self.count(&batch);
             if batch.refused.is_empty() {
@@ -102,9 +103,9 @@ impl<H: crate::client::Headers> Desk<'_, H> {
     }
 
     /// What the broker refuses for good is handled as what cannot be routed: the batch becomes one of dead letters.
-    fn refused(&mut self, batch: &mut Batch<H>) -> Result<(), Error> {
-        for (index, reason) in &batch.refused {
-            let Some(record) = batch.get(*index) else {
+    fn refused(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        for Refused { place, reason } in &batch.refused {
+            let Some(record) = batch.get(*place) else {
                 continue;
             };
             let (partition, offset) = (record.origin.partition, record.origin.offset);
@@ -137,21 +138,9 @@ impl<H: crate::client::Headers> Desk<'_, H> {
     }
 
     /// Counts what was acknowledged.
-    fn count(&self, batch: &Batch<H>) {
-        let refused = |index: &usize| batch.refused.iter().any(|(other, _)| other == index);
-        let acknowledged = batch
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| batch.refused.is_empty() || !refused(index));
-        let mut dead_lettered = 0;
-        let mut routed = 0;
-        for (_, record) in acknowledged {
-            if Topics::is_dead_letter(record.output) {
-                dead_lettered += 1;
-            } else {
-                routed += 1;
-            }
-        }
+    fn count(&self, batch: &Batch) {
+        let dead_lettered = batch.count(Topics::is_dead_letter);
+        let routed = batch.count(|output| !Topics::is_dead_letter(output));
         let lane = match self.outlet.lane {
             Lane::Even => &self.health.counters.even,
             Lane::Odd => &self.health.counters.odd,

@@ -14,7 +14,7 @@ use crate::config::{ClientKind, Cluster, Config, Role, RoleName, RouterSettings}
 use crate::consumer::{self, Lanes};
 use crate::error::{self, Error};
 use crate::health::Health;
-use crate::limits::{BATCHES, JOIN_WITHIN, ROUNDS, STOP_WITHIN};
+use crate::limits::{JOIN_WITHIN, STOP_WITHIN};
 use crate::logger;
 use crate::producer::{self, Outlet};
 use crate::roles;
@@ -216,26 +216,26 @@ fn start_router<C: Client>(
     events: &Sender<Event>,
 ) -> Result<Vec<Running>, Error> {
     let topics = Arc::new(Topics::new(&settings));
-    let (to_consumer, delivered) = bounded(BATCHES);
+    let bounds = C::bounds(cluster);
+    let (to_consumer, delivered) = bounded(bounds.batches());
     let mut running = Vec::new();
-    let mut start_producer =
-        |lane: Lane, name: &'static str| -> Result<Sender<Batch<C::Headers>>, Error> {
-            let (sender, batches) = bounded(ROUNDS);
-            let outlet = Outlet {
-                lane,
-                name,
-                batches,
-                delivered: to_consumer.clone(),
-            };
-            let (cluster, invalid) = (cluster.clone(), settings.invalid.clone());
-            let (topics, health, stop) = (topics.clone(), health.clone(), stop.clone());
-            let body = move || {
-                let producer = C::producer(&cluster, &topics, name)?;
-                producer::run(producer, &outlet, &invalid, &topics, &health, &stop)
-            };
-            running.push(thread::spawn(name, events.clone(), body)?);
-            Ok(sender)
+    let mut start_producer = |lane: Lane, name: &'static str| -> Result<Sender<Batch>, Error> {
+        let (sender, batches) = bounded(bounds.rounds);
+        let outlet = Outlet {
+            lane,
+            name,
+            batches,
+            delivered: to_consumer.clone(),
         };
+        let (cluster, invalid) = (cluster.clone(), settings.invalid.clone());
+        let (topics, health, stop) = (topics.clone(), health.clone(), stop.clone());
+        let body = move || {
+            let producer = C::producer(&cluster, &topics, name)?;
+            producer::run(producer, &outlet, &invalid, &topics, &health, &stop)
+        };
+        running.push(thread::spawn(name, events.clone(), body)?);
+        Ok(sender)
+    };
     let even = start_producer(Lane::Even, "producer-even")?;
     let odd = start_producer(Lane::Odd, "producer-odd")?;
     // Else the consumer would wait for a third producer at the end.
@@ -248,9 +248,10 @@ fn start_router<C: Client>(
     let (cluster, health, stop) = (cluster.clone(), health.clone(), stop.clone());
     let body = move || {
         let consumer = C::consumer(&cluster, &settings.input, &topics)?;
-        let sorter = Sorter::new(&topics, &settings.invalid, &health);
+        let sorter = Sorter::new(&topics, &settings.invalid, &health, bounds.round_bytes);
         consumer::run(
             consumer,
+            bounds,
             lanes,
             sorter,
             &settings.input.group,

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::client::batch::Origin;
-use crate::client::{Headers, Record, Room};
+use crate::client::{Record, Room};
 use crate::config::Invalid;
 use crate::consumer::{Handler, Round};
 use crate::dead_letter;
 use crate::error::Error;
 use crate::health::Health;
-use crate::limits::{ROUND_BYTES, WARNING_INTERVAL};
+use crate::limits::WARNING_INTERVAL;
 use crate::route::{self, Lane, Reason, Route};
 use crate::throttle::Throttle;
 use crate::topics::Topics;
@@ -20,30 +20,38 @@ pub(crate) struct Sorter<'a> {
     topics: &'a Topics,
     invalid: &'a Invalid,
     health: &'a Health,
+    round_bytes: usize,
     warnings: Throttle,
 }
 
 impl<'a> Sorter<'a> {
     /// For these topics, with what is to become of a record that cannot be routed.
-    pub(crate) fn new(topics: &'a Topics, invalid: &'a Invalid, health: &'a Health) -> Self {
+    pub(crate) fn new(
+        topics: &'a Topics,
+        invalid: &'a Invalid,
+        health: &'a Health,
+        round_bytes: usize,
+    ) -> Self {
         Self {
             topics,
             invalid,
             health,
+            round_bytes,
             warnings: Throttle::new(WARNING_INTERVAL),
         }
     }
 }
 
-impl<H: Headers> Handler<H> for Sorter<'_> {
-    fn take(&mut self, record: Record<'_, H>, round: &mut Round<H>) -> Result<Room, Error> {
+impl Handler for Sorter<'_> {
+    #[inline]
+    fn take(&mut self, record: &Record<'_>, round: &mut Round) -> Result<Room, Error> {
         match route::route(record.value) {
             Route::To(Lane::Even) => round.even.push(Topics::EVEN, Lane::Even.prefix(), record),
             Route::To(Lane::Odd) => round.odd.push(Topics::ODD, Lane::Odd.prefix(), record),
             Route::Skip => count(&self.health.counters.skipped),
             Route::Invalid(reason) => self.invalid(reason, record, round)?,
         }
-        let full = round.even.bytes() + round.odd.bytes() >= ROUND_BYTES;
+        let full = round.even.bytes() + round.odd.bytes() >= self.round_bytes;
         Ok(if full { Room::Full } else { Room::Left })
     }
 
@@ -54,11 +62,12 @@ impl<H: Headers> Handler<H> for Sorter<'_> {
 }
 
 impl Sorter<'_> {
-    fn invalid<H: Headers>(
+    #[cold]
+    fn invalid(
         &mut self,
         reason: Reason,
-        mut record: Record<'_, H>,
-        round: &mut Round<H>,
+        record: &Record<'_>,
+        round: &mut Round,
     ) -> Result<(), Error> {
         let (partition, offset) = (record.partition, record.offset);
         let topic = self.topics.input(partition.topic);
@@ -85,9 +94,12 @@ impl Sorter<'_> {
                     offset,
                     timestamp: record.timestamp,
                 };
-                record.headers =
-                    dead_letter::headers(record.headers.take(), origin, self.topics, reason);
-                round.odd.push(output, b"", record);
+                let headers = dead_letter::headers(record.headers, origin, self.topics, reason);
+                let letter = Record {
+                    headers: headers.headers(),
+                    ..*record
+                };
+                round.odd.push(output, b"", &letter);
                 "sent to the dead-letter topic"
             }
         };

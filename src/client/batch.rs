@@ -1,29 +1,44 @@
-//! A batch of records on its way from the consumer to a producer: keys and values in one contiguous buffer, so that a record costs
-//! one copy and no allocation. It travels back empty-handed once it is delivered, and its buffers are used again.
+//! A batch of records on its way from the consumer to a producer, in Kafka's own form (`records`): what is routed is written once, as it
+//! goes over the wire, so that a record costs one copy and no allocation. It travels back empty-handed once it is delivered, and its
+//! buffers are used again.
 
 use std::fmt;
 
-use super::{Headers, Record, Timestamp};
+use super::records::{
+    BATCH_HEADER, Headers, HeadersBuffer, NO_TIMESTAMP, RawRecord, Stamp, Writer, varint_len,
+};
+use super::{Record, Timestamp};
 use crate::dead_letter;
 use crate::offsets::{Round, TopicPartition};
 use crate::topics::{Output, Topics};
 
-/// Routed records of one round, in the order in which they were read.
+/// Routed records of one round, in parts: of each part the records are in the order in which they were read.
 #[derive(Debug)]
-pub(crate) struct Batch<H> {
+pub(crate) struct Batch {
     /// The round it belongs to.
     pub(crate) round: Round,
-    /// Records that the broker refused for good: their index, and why. Filled by the producer.
-    pub(crate) refused: Vec<(usize, Refusal)>,
-    bytes: Vec<u8>,
-    entries: Vec<Entry<H>>,
+    /// Records that the broker refused for good. Filled by the producer.
+    pub(crate) refused: Vec<Refused>,
+    parts: Vec<Part>,
+    /// The part that took the last record.
+    last: usize,
+    /// Emptied parts, for their buffers.
+    spare: Vec<Part>,
+    /// Bytes of records after which a part is full.
+    part_bytes: usize,
+    bytes: usize,
+}
+
+/// A record that was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Which.
+    pub(crate) place: Place,
+    /// Why.
+    pub(crate) reason: Refusal,
 }
 
 /// Why a record was refused for good.
-#[cfg_attr(
-    not(feature = "librdkafka"),
-    allow(dead_code, reason = "of the two clients only librdkafka needs it")
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// It is larger than the topic's `max.message.bytes`.
@@ -41,17 +56,29 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Where a record's parts lie in the buffer, and what is no bytes.
-#[derive(Debug)]
-struct Entry<H> {
+/// Records for one topic, encoded one behind the other: the body of a record batch.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
     output: Output,
-    origin: Origin,
-    headers: Option<H>,
-    /// Where its bytes begin: key, then prefix, then value.
-    start: usize,
-    key: Option<usize>,
+    /// Longer than what is in it: the rest is room.
+    bytes: Vec<u8>,
+    len: usize,
+    count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+    /// Records with a key.
+    keyed: i32,
+    /// Bytes that were written in front of each value.
     prefix: usize,
-    value: usize,
+    origins: Origins,
+}
+
+/// Where a record stands in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    part: usize,
+    index: usize,
+    at: usize,
 }
 
 /// Where a record was read.
@@ -76,89 +103,320 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) key: Option<&'a [u8]>,
     /// Its value, prefix included.
     pub(crate) value: &'a [u8],
+    /// Its headers.
+    pub(crate) headers: Headers<'a>,
 }
 
-impl<H> Default for Batch<H> {
-    fn default() -> Self {
+/// Offsets of a part's records. Four bytes for each: what is refused must be named, and a gap can be anywhere.
+#[derive(Debug, Default)]
+struct Origins {
+    runs: Vec<Run>,
+    /// Above the run's base, for each record.
+    deltas: Vec<u32>,
+}
+
+/// Records from one partition with one kind of time.
+#[derive(Debug)]
+struct Run {
+    first: usize,
+    partition: TopicPartition,
+    base: i64,
+    appended: bool,
+}
+
+impl Origins {
+    #[inline(always)]
+    fn push(&mut self, partition: TopicPartition, offset: i64, appended: bool) {
+        if let Some(run) = self.runs.last() {
+            let delta = u32::try_from(offset.wrapping_sub(run.base));
+            if let Ok(delta) = delta
+                && run.partition == partition
+                && run.appended == appended
+            {
+                self.deltas.push(delta);
+                return;
+            }
+        }
+        self.runs.push(Run {
+            first: self.deltas.len(),
+            partition,
+            base: offset,
+            appended,
+        });
+        self.deltas.push(0);
+    }
+
+    fn get(&self, index: usize) -> Option<(&Run, i64)> {
+        let run = self.runs.iter().rev().find(|run| run.first <= index)?;
+        let delta = self.deltas.get(index).copied()?;
+        Some((run, run.base + i64::from(delta)))
+    }
+
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.deltas.clear();
+    }
+}
+
+/// The first room of a part; it is doubled until the part is full.
+const FIRST_ROOM: usize = 4096;
+
+/// A record's length, attributes, time, offset, and the lengths of key and value at most.
+const OVERHEAD: usize = 5 + 1 + 10 + 5 + 5 + 5;
+
+impl Part {
+    /// Appends a record: `prefix`, then its value.
+    #[inline(always)]
+    fn push(&mut self, prefix: &[u8], record: &Record<'_>) {
+        let value = record.value.unwrap_or_default();
+        let key = record.key.unwrap_or_default();
+        let key_len = record.key.map_or(-1, |key| key.len() as i64);
+        let value_len = prefix.len() + value.len();
+        let headers = record.headers.0;
+        let room = OVERHEAD + key.len() + value_len + headers.len();
+        if self.bytes.len() - self.len < room {
+            self.grow(room);
+        }
+        let (timestamp, appended) = match record.timestamp {
+            None => (NO_TIMESTAMP, false),
+            Some(Timestamp::CreateTime(millis)) => (millis, false),
+            Some(Timestamp::LogAppendTime(millis)) => (millis, true),
+        };
+        if self.count == 0 {
+            self.base_timestamp = timestamp;
+            self.max_timestamp = timestamp;
+            self.prefix = prefix.len();
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
+        let offset_delta = i64::from(self.count);
+        let length = 1
+            + varint_len(timestamp_delta)
+            + varint_len(offset_delta)
+            + varint_len(key_len)
+            + key.len()
+            + varint_len(value_len as i64)
+            + value_len
+            + headers.len();
+        let mut writer = Writer {
+            out: self.bytes.get_mut(self.len..).unwrap_or_default(),
+            at: 0,
+        };
+        writer.varint(length as i64);
+        writer.byte(0);
+        writer.varint(timestamp_delta);
+        writer.varint(offset_delta);
+        writer.varint(key_len);
+        writer.copy(key);
+        writer.varint(value_len as i64);
+        writer.copy(prefix);
+        writer.copy(value);
+        writer.copy(headers);
+        self.len += writer.at;
+        self.count += 1;
+        self.keyed += i32::from(record.key.is_some());
+        self.origins.push(record.partition, record.offset, appended);
+    }
+
+    #[cold]
+    fn grow(&mut self, room: usize) {
+        let wanted = (self.len + room).max(FIRST_ROOM);
+        self.bytes.resize(wanted.next_power_of_two(), 0);
+    }
+
+    /// Topic to write to.
+    pub(crate) fn output(&self) -> Output {
+        self.output
+    }
+
+    /// Its records, encoded.
+    pub(crate) fn records(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// Whether one of them has a key.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.keyed > 0
+    }
+
+    /// The header's part that is known of them.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp {
+            attributes: 0,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            producer: (-1, -1),
+            base_sequence: -1,
+            count: self.count,
+        }
+    }
+
+    fn clear(&mut self, keep_bytes: usize) {
+        self.origins.clear();
+        self.len = 0;
+        self.count = 0;
+        self.keyed = 0;
+        if self.bytes.len() > keep_bytes {
+            self.bytes.truncate(keep_bytes);
+            self.bytes.shrink_to_fit();
+        }
+    }
+
+    fn outgoing<'a>(&'a self, index: usize, raw: &RawRecord<'a>) -> Option<Outgoing<'a>> {
+        let (run, offset) = self.origins.get(index)?;
+        let millis = self.base_timestamp.wrapping_add(raw.timestamp_delta);
+        let timestamp = match (millis, run.appended) {
+            (NO_TIMESTAMP, _) => None,
+            (millis, false) => Some(Timestamp::CreateTime(millis)),
+            (millis, true) => Some(Timestamp::LogAppendTime(millis)),
+        };
+        Some(Outgoing {
+            output: self.output,
+            origin: Origin {
+                partition: run.partition,
+                offset,
+                timestamp,
+            },
+            key: raw.key,
+            value: raw.value.unwrap_or_default(),
+            headers: raw.headers,
+        })
+    }
+
+    /// The index of the first record that stands at `at` or behind it is given by walking; for what is rare.
+    pub(crate) fn raw(&self) -> impl Iterator<Item = (usize, RawRecord<'_>)> {
+        let bytes = self.records();
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (raw, size) = RawRecord::read(bytes.get(at..)?)?;
+            let here = at;
+            at += size;
+            Some((here, raw))
+        })
+    }
+}
+
+impl Batch {
+    /// An empty one, whose parts are full at so many bytes of records.
+    pub(crate) fn new(part_bytes: usize) -> Self {
         Self {
             round: 0,
             refused: Vec::new(),
-            bytes: Vec::new(),
-            entries: Vec::new(),
+            parts: Vec::new(),
+            last: 0,
+            spare: Vec::new(),
+            part_bytes,
+            bytes: 0,
         }
     }
-}
 
-impl<H: Headers> Batch<H> {
     /// Appends a record: `prefix`, then its value, to `output`.
-    pub(crate) fn push(&mut self, output: Output, prefix: &[u8], record: Record<'_, H>) {
-        let value = record.value.unwrap_or_default();
-        let entry = Entry {
-            output,
-            origin: Origin {
-                partition: record.partition,
-                offset: record.offset,
-                timestamp: record.timestamp,
-            },
-            headers: record.headers,
-            start: self.bytes.len(),
-            key: record.key.map(<[u8]>::len),
-            prefix: prefix.len(),
-            value: value.len(),
-        };
-        self.bytes.extend_from_slice(record.key.unwrap_or_default());
-        self.bytes.extend_from_slice(prefix);
-        self.bytes.extend_from_slice(value);
-        self.entries.push(entry);
-    }
-
-    /// The record at `index`, if there is one.
-    pub(crate) fn get(&self, index: usize) -> Option<Outgoing<'_>> {
-        self.entries.get(index).map(|entry| self.outgoing(entry))
-    }
-
-    /// All records, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Outgoing<'_>> {
-        self.entries.iter().map(|entry| self.outgoing(entry))
-    }
-
-    /// Takes the headers of the record at `index`: a client moves them into its own record.
-    #[cfg_attr(
-        not(feature = "librdkafka"),
-        allow(dead_code, reason = "of the two clients only librdkafka has headers")
-    )]
-    pub(crate) fn take_headers(&mut self, index: usize) -> Option<H> {
-        self.entries
-            .get_mut(index)
-            .and_then(|entry| entry.headers.take())
-    }
-
-    /// Gives them back: the client could not take the record yet.
-    pub(crate) fn put_headers(&mut self, index: usize, headers: Option<H>) {
-        if let Some(entry) = self.entries.get_mut(index) {
-            entry.headers = headers;
+    #[inline(always)]
+    pub(crate) fn push(&mut self, output: Output, prefix: &[u8], record: &Record<'_>) {
+        let size = OVERHEAD
+            + prefix.len()
+            + record.key.map_or(0, <[u8]>::len)
+            + record.value.map_or(0, <[u8]>::len)
+            + record.headers.0.len();
+        let fits = |part: &Part| part.output == output && part.len + size <= self.part_bytes;
+        if !self.parts.get(self.last).is_some_and(fits) {
+            self.open(output, size);
         }
+        if let Some(part) = self.parts.get_mut(self.last) {
+            let before = part.len;
+            part.push(prefix, record);
+            self.bytes += part.len - before;
+        }
+    }
+
+    /// Makes `last` the part that takes the next record of this topic: the last of that topic, or a new one where it is full.
+    #[cold]
+    fn open(&mut self, output: Output, size: usize) {
+        let last = self.parts.iter().rposition(|part| part.output == output);
+        let has_room = |index: &usize| {
+            self.parts
+                .get(*index)
+                .is_some_and(|part| part.len + size <= self.part_bytes)
+        };
+        self.last = last.filter(has_room).unwrap_or_else(|| {
+            let mut part = self.spare.pop().unwrap_or_default();
+            part.output = output;
+            self.parts.push(part);
+            self.parts.len() - 1
+        });
+    }
+
+    /// Its parts, in the order in which they were begun; those of one topic are to be written in it.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The record at `place`, if there is one.
+    pub(crate) fn get(&self, place: Place) -> Option<Outgoing<'_>> {
+        let part = self.parts.get(place.part)?;
+        let (raw, _) = RawRecord::read(part.records().get(place.at..)?)?;
+        part.outgoing(place.index, &raw)
+    }
+
+    /// All records with their places, part by part.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, Outgoing<'_>)> {
+        self.parts.iter().enumerate().flat_map(|(number, part)| {
+            let records = part.raw().enumerate();
+            records.filter_map(move |(index, (at, raw))| {
+                let place = Place {
+                    part: number,
+                    index,
+                    at,
+                };
+                Some((place, part.outgoing(index, &raw)?))
+            })
+        })
+    }
+
+    /// The place of a record, by its part and its number there.
+    pub(crate) fn place(&self, part: usize, index: usize) -> Option<Place> {
+        let (at, _) = self.parts.get(part)?.raw().nth(index)?;
+        Some(Place { part, index, at })
+    }
+
+    /// Records in it, by topic: routed to `output` for which `of` holds.
+    pub(crate) fn count(&self, of: impl Fn(Output) -> bool) -> u64 {
+        let parts = self.parts.iter().filter(|part| of(part.output));
+        let refused = self.refused.iter().filter(|refused| {
+            self.parts
+                .get(refused.place.part)
+                .is_some_and(|part| of(part.output))
+        });
+        let count: u64 = parts.map(|part| u64::from(part.count.unsigned_abs())).sum();
+        count.saturating_sub(refused.count() as u64)
     }
 
     /// Records in it.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.parts
+            .iter()
+            .map(|part| part.count.unsigned_abs() as usize)
+            .sum()
     }
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.parts.is_empty()
     }
 
-    /// Bytes of keys and values.
+    /// Bytes of its records.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes
     }
 
-    /// Notes that the broker refused the record at `index` for good; its headers come back, for the dead letter.
-    pub(crate) fn refuse(&mut self, index: usize, reason: Refusal, headers: Option<H>) {
-        self.put_headers(index, headers);
-        self.refused.push((index, reason));
+    /// Notes that the broker refused the record at `place` for good.
+    pub(crate) fn refuse(&mut self, place: Place, reason: Refusal) {
+        self.refused.push(Refused { place, reason });
     }
 
     /// Turns the batch into one of its refused records only, each as it was read, and bound for the dead-letter topic of its input topic.
@@ -166,77 +424,75 @@ impl<H: Headers> Batch<H> {
     /// nothing is left.
     pub(crate) fn retarget_refused(&mut self, topics: &Topics) {
         let mut refused = std::mem::take(&mut self.refused);
-        refused.sort_by_key(|&(index, _)| index);
-        let mut refused = refused.into_iter().peekable();
-        let mut index = 0;
-        self.entries.retain_mut(|entry| {
-            let here = refused.next_if(|&(refused, _)| refused == index);
-            index += 1;
-            let output = topics.dead_letter(entry.origin.partition.topic);
-            let (Some((_, reason)), Some(output)) = (here, output) else {
-                return false;
+        refused.sort_by_key(|refused| refused.place);
+        let mut letters = Self::new(self.part_bytes);
+        for Refused { place, reason } in refused {
+            let Some(outgoing) = self.get(place) else {
+                continue;
             };
-            entry.output = output;
-            if let Refusal::Invalid(reason) = reason {
-                entry.headers =
-                    dead_letter::headers(entry.headers.take(), entry.origin, topics, &reason);
-            }
-            // Without its prefix the value follows the key again: the key moves up to it.
-            let key = entry.start..entry.start + entry.key.unwrap_or_default();
-            entry.start += entry.prefix;
-            entry.prefix = 0;
-            self.bytes.copy_within(key, entry.start);
-            true
-        });
+            let Some(output) = topics.dead_letter(outgoing.origin.partition.topic) else {
+                continue;
+            };
+            let prefix = self.parts.get(place.part).map_or(0, |part| part.prefix);
+            let extended;
+            let headers = match &reason {
+                Refusal::TooLarge => outgoing.headers,
+                Refusal::Invalid(reason) => {
+                    extended =
+                        dead_letter::headers(outgoing.headers, outgoing.origin, topics, reason);
+                    extended.headers()
+                }
+            };
+            let record = Record {
+                partition: outgoing.origin.partition,
+                offset: outgoing.origin.offset,
+                timestamp: outgoing.origin.timestamp,
+                key: outgoing.key,
+                value: outgoing.value.get(prefix..),
+                headers,
+            };
+            letters.push(output, b"", &record);
+        }
+        letters.round = self.round;
+        *self = letters;
     }
 
     /// Empties it, but keeps its buffers for the next round; an outsized one is given back.
     pub(crate) fn clear(&mut self, keep_bytes: usize) {
-        self.entries.clear();
         self.refused.clear();
-        self.bytes.clear();
-        if self.bytes.capacity() > keep_bytes {
-            self.bytes.shrink_to(keep_bytes);
-        }
-    }
-
-    fn outgoing(&self, entry: &Entry<H>) -> Outgoing<'_> {
-        let key_end = entry.start + entry.key.unwrap_or_default();
-        let end = key_end + entry.prefix + entry.value;
-        Outgoing {
-            output: entry.output,
-            origin: entry.origin,
-            key: entry
-                .key
-                .map(|_| self.bytes.get(entry.start..key_end).unwrap_or_default()),
-            value: self.bytes.get(key_end..end).unwrap_or_default(),
+        self.last = 0;
+        self.bytes = 0;
+        for mut part in self.parts.drain(..) {
+            part.clear(keep_bytes);
+            if self.spare.is_empty() {
+                self.spare.push(part);
+            }
         }
     }
 }
 
+/// Bytes of records that a batch of so many bytes has room for.
+pub(crate) fn records_within(batch_bytes: usize) -> usize {
+    batch_bytes.saturating_sub(BATCH_HEADER)
+}
+
+/// For who has headers one by one.
+pub(crate) fn header_list(headers: &[(&str, &[u8])]) -> HeadersBuffer {
+    let mut buffer = HeadersBuffer::default();
+    buffer.begin(headers.len());
+    for (name, value) in headers {
+        buffer.push(name.as_bytes(), Some(value));
+    }
+    buffer
+}
+
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
 
-    /// Headers as a plain list.
-    #[derive(Debug, Clone, Default, PartialEq, Eq)]
-    pub(crate) struct Listed(pub(crate) Vec<(String, Vec<u8>)>);
-
-    impl Headers for Listed {
-        fn and(headers: Option<Self>, name: &str, value: &[u8]) -> Option<Self> {
-            let mut headers = headers.unwrap_or_default();
-            headers.0.push((name.to_owned(), value.to_owned()));
-            Some(headers)
-        }
-
-        fn each<'a>(&'a self, mut take: impl FnMut(&'a str, Option<&'a [u8]>)) {
-            for (name, value) in &self.0 {
-                take(name, Some(value));
-            }
-        }
-    }
+    const ROOM: usize = 1 << 20;
 
     fn topics() -> Topics {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
@@ -246,7 +502,8 @@ pub(crate) mod tests {
         }
     }
 
-    fn push(batch: &mut Batch<Listed>, offset: i64, key: Option<&str>, value: &str) {
+    fn push(batch: &mut Batch, offset: i64, key: Option<&str>, value: &str) {
+        let headers = header_list(&[("own", b"1")]);
         let record = Record {
             partition: TopicPartition {
                 topic: 0,
@@ -256,75 +513,117 @@ pub(crate) mod tests {
             timestamp: Some(Timestamp::CreateTime(1)),
             key: key.map(str::as_bytes),
             value: Some(value.as_bytes()),
-            headers: Listed::and(None, "own", b"1"),
+            headers: headers.headers(),
         };
-        batch.push(Topics::EVEN, b"Even timestamp: ", record);
+        batch.push(Topics::EVEN, b"Even timestamp: ", &record);
     }
 
     #[track_caller]
-    fn check(batch: &Batch<Listed>, expected: &[(Output, Option<&str>, &str)]) {
+    fn check(batch: &Batch, expected: &[(Output, i64, Option<&str>, &str)]) {
         let found: Vec<_> = batch
             .iter()
-            .map(|record| (record.output, record.key, record.value))
+            .map(|(_, record)| {
+                (
+                    record.output,
+                    record.origin.offset,
+                    record.key,
+                    record.value,
+                )
+            })
             .collect();
         let expected: Vec<_> = expected
             .iter()
-            .map(|(output, key, value)| (*output, key.map(str::as_bytes), value.as_bytes()))
+            .map(|(output, offset, key, value)| {
+                (*output, *offset, key.map(str::as_bytes), value.as_bytes())
+            })
             .collect();
         assert_eq!(found, expected);
+        for (place, record) in batch.iter() {
+            assert_eq!(batch.get(place), Some(record));
+            assert_eq!(batch.place(place.part, place.index), Some(place));
+        }
     }
 
     #[test]
     fn records_come_out_as_they_went_in() {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(ROOM);
         push(&mut batch, 1, None, "2");
         push(&mut batch, 2, Some(""), "4");
-        push(&mut batch, 3, Some("key"), "6");
+        push(&mut batch, 1 << 40, Some("key"), "6");
+        let long = "8".repeat(100);
+        push(&mut batch, (1 << 40) + 7, None, &long);
         let expected = [
-            (0, None, "Even timestamp: 2"),
-            (0, Some(""), "Even timestamp: 4"),
-            (0, Some("key"), "Even timestamp: 6"),
+            (0, 1, None, "Even timestamp: 2"),
+            (0, 2, Some(""), "Even timestamp: 4"),
+            (0, 1 << 40, Some("key"), "Even timestamp: 6"),
+            (0, (1 << 40) + 7, None, &*format!("Even timestamp: {long}")),
         ];
         check(&batch, &expected);
-        assert_eq!(
-            (batch.len(), batch.bytes(), batch.get(3)),
-            (3, 3 * 17 + 3, None)
-        );
+        assert_eq!((batch.len(), batch.parts().len()), (4, 1));
         batch.clear(1 << 20);
         assert!(batch.is_empty());
     }
 
     #[test]
+    fn a_full_part_is_followed_by_another() {
+        let mut batch = Batch::new(120);
+        for offset in 0..5 {
+            push(&mut batch, offset, None, "2");
+        }
+        assert_eq!(batch.parts().len(), 3);
+        assert_eq!(
+            batch.bytes(),
+            batch
+                .parts()
+                .iter()
+                .map(|part| part.records().len())
+                .sum::<usize>()
+        );
+        let expected: Vec<_> = (0..5)
+            .map(|offset| (0, offset, None, "Even timestamp: 2"))
+            .collect();
+        check(&batch, &expected);
+        // A record that is larger than a part goes alone.
+        push(&mut batch, 5, None, &"2".repeat(200));
+        assert_eq!(batch.parts().len(), 4);
+    }
+
+    #[test]
     fn refused_records_become_dead_letters() {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(ROOM);
         push(&mut batch, 1, Some("a"), "2");
         push(&mut batch, 2, None, "4");
         push(&mut batch, 3, Some("a longer key than the prefix"), "6");
         push(&mut batch, 4, None, "8");
-        let headers = batch.take_headers(2);
-        batch.refuse(2, Refusal::TooLarge, headers);
-        let headers = batch.take_headers(1);
-        batch.refuse(1, Refusal::Invalid("bad time".to_owned()), headers);
+        let places: Vec<Place> = batch.iter().map(|(place, _)| place).collect();
+        batch.refuse(places[2], Refusal::TooLarge);
+        batch.refuse(places[1], Refusal::Invalid("bad time".to_owned()));
+        assert_eq!(batch.count(|output| output == Topics::EVEN), 2);
         batch.retarget_refused(&topics());
         check(
             &batch,
             &[
-                (2, None, "4"),
-                (2, Some("a longer key than the prefix"), "6"),
+                (2, 2, None, "4"),
+                (2, 3, Some("a longer key than the prefix"), "6"),
             ],
         );
         assert!(batch.refused.is_empty());
-        let headers = batch.take_headers(0).unwrap().0;
-        assert_eq!(headers[0], ("own".to_owned(), b"1".to_vec()));
-        assert!(headers.contains(&("x-exception-message".to_owned(), b"bad time".to_vec())));
-        assert_eq!(batch.take_headers(1).unwrap().0.len(), 1);
+        let records: Vec<_> = batch.iter().map(|(_, record)| record).collect();
+        let headers: Vec<_> = records[0].headers.iter().collect();
+        assert_eq!(headers[0], (b"own".as_slice(), Some(b"1".as_slice())));
+        assert!(headers.contains(&(
+            b"x-exception-message".as_slice(),
+            Some(b"bad time".as_slice())
+        )));
+        assert_eq!(records[1].headers.len(), 1);
     }
 
     #[test]
     fn without_a_dead_letter_topic_nothing_is_left() {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(ROOM);
         push(&mut batch, 1, None, "2");
-        batch.refuse(0, Refusal::TooLarge, None);
+        let place = batch.place(0, 0).unwrap();
+        batch.refuse(place, Refusal::TooLarge);
         let mut topics = topics();
         topics.outputs.truncate(2);
         batch.retarget_refused(&topics);

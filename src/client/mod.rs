@@ -6,6 +6,8 @@ pub(crate) mod batch;
 mod kafka;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;
+pub(crate) mod murmur2;
+pub(crate) mod records;
 
 use std::time::Duration;
 
@@ -19,14 +21,17 @@ use crate::error::Error;
 use crate::offsets::{NextOffset, TopicPartition};
 use crate::topics::Topics;
 
+use records::Headers;
+
 /// A Kafka client: makes consumers and producers.
 pub(crate) trait Client: 'static {
-    /// Headers in the client's own form, moved from the record read to the record written.
-    type Headers: Headers;
     /// See [`Consumer`].
-    type Consumer: Consumer<Headers = Self::Headers>;
+    type Consumer: Consumer;
     /// See [`Producer`].
-    type Producer: Producer<Headers = Self::Headers>;
+    type Producer: Producer;
+
+    /// How much may be on its way at once.
+    fn bounds(cluster: &Cluster) -> Bounds;
 
     /// Makes a consumer; no broker is asked for anything yet. Fails on what no waiting would heal.
     fn consumer(
@@ -43,18 +48,29 @@ pub(crate) trait Client: 'static {
     ) -> Result<Self::Producer, Error>;
 }
 
-/// A record's headers in a client's own form.
-pub(crate) trait Headers: Send + Sized + 'static {
-    /// `headers`, or none, and behind them one more.
-    fn and(headers: Option<Self>, name: &str, value: &[u8]) -> Option<Self>;
+/// How much may be on its way at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Rounds in flight at most, and so the capacity of each channel: a sender never waits.
+    pub(crate) rounds: usize,
+    /// Records in a round at most.
+    pub(crate) round_records: usize,
+    /// Bytes of encoded records after which a round takes no more.
+    pub(crate) round_bytes: usize,
+    /// Bytes of encoded records after which a part of a batch is full.
+    pub(crate) part_bytes: usize,
+}
 
-    /// Name and value of each, in their order; a value may be none.
-    fn each<'a>(&'a self, take: impl FnMut(&'a str, Option<&'a [u8]>));
+impl Bounds {
+    /// Batches that can exist: two lanes to a round.
+    pub(crate) fn batches(self) -> usize {
+        2 * self.rounds
+    }
 }
 
 /// A record on loan from a consumer.
-#[derive(Debug)]
-pub(crate) struct Record<'a, H> {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
     /// Where it was read from.
     pub(crate) partition: TopicPartition,
     /// Its offset there.
@@ -65,8 +81,8 @@ pub(crate) struct Record<'a, H> {
     pub(crate) key: Option<&'a [u8]>,
     /// Its value; none is a tombstone.
     pub(crate) value: Option<&'a [u8]>,
-    /// Its headers; none where it has none, or the client cannot read them.
-    pub(crate) headers: Option<H>,
+    /// Its headers; none of them where the client cannot read them.
+    pub(crate) headers: Headers<'a>,
 }
 
 /// A record's time, in milliseconds since 1970.
@@ -142,9 +158,6 @@ pub(crate) enum NotReady {
 
 /// What the consumer thread needs of a client.
 pub(crate) trait Consumer {
-    /// See [`Client::Headers`].
-    type Headers: Headers;
-
     /// Checks the broker, makes the topics that are missing and joins the group. Called again until it succeeds; waits for an answer at
     /// most a few seconds each time.
     fn prepare(&mut self) -> Result<(), NotReady>;
@@ -154,8 +167,20 @@ pub(crate) trait Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        take: impl FnMut(Record<'_, Self::Headers>) -> Room,
+        take: impl FnMut(Record<'_>) -> Room,
     ) -> Result<(), Error>;
+
+    /// A place that a partition has reached without a record to lend: what was there was compacted away, aborted, or a transaction's
+    /// marker. Each is told once, behind the poll that came by it.
+    fn passed(&mut self) -> Option<NextOffset> {
+        None
+    }
+
+    /// Serves the group without lending records, and without waiting: where the taker is busy for longer. A client with threads of its
+    /// own does that by itself.
+    fn serve(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The oldest event not yet told.
     fn event(&mut self) -> Option<Event>;
@@ -178,15 +203,12 @@ pub(crate) trait Consumer {
 
 /// What a producer thread needs of a client.
 pub(crate) trait Producer {
-    /// See [`Client::Headers`].
-    type Headers: Headers;
-
     /// Checks the broker and makes the topics that are missing: for a role without a consumer, which would do it. Called as
     /// [`Consumer::prepare`] is.
     fn prepare(&mut self) -> Result<(), NotReady>;
 
     /// Takes a batch to send. Never waits; call it only when [`Producer::accepts`] says so.
-    fn send(&mut self, batch: Batch<Self::Headers>) -> Result<(), Error>;
+    fn send(&mut self, batch: Batch) -> Result<(), Error>;
 
     /// Whether a batch may be given to it now.
     fn accepts(&self) -> bool;
@@ -195,7 +217,7 @@ pub(crate) trait Producer {
     fn poll(&mut self, timeout: Duration) -> Result<(), Error>;
 
     /// A batch all of whose records were acknowledged by all in-sync replicas, or refused for good ([`Batch::refused`]).
-    fn delivered(&mut self) -> Option<Batch<Self::Headers>>;
+    fn delivered(&mut self) -> Option<Batch>;
 
     /// Batches not yet delivered.
     fn in_flight(&self) -> usize;

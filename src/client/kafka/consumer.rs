@@ -8,7 +8,8 @@ use ::kafka::client::fetch::Response;
 use ::kafka::client::{CommitOffset, FetchGroupOffset, FetchOffset, FetchPartition, KafkaClient};
 use ::kafka::error::{Error as KafkaError, KafkaCode};
 
-use super::{NoHeaders, connect, provision, words};
+use super::{connect, provision, words};
+use crate::client::records::Headers;
 use crate::client::{Event, NotReady, Record, Room};
 use crate::config::{Cluster, Group, StartOffset, Subscription};
 use crate::error::Error;
@@ -233,8 +234,6 @@ impl Consumer {
 }
 
 impl crate::client::Consumer for Consumer {
-    type Headers = NoHeaders;
-
     fn prepare(&mut self) -> Result<(), NotReady> {
         provision::check_broker(&self.brokers)?;
         let prepared = provision::check_topics(&mut self.client, &self.topics, self.auto_create)
@@ -255,7 +254,7 @@ impl crate::client::Consumer for Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        mut take: impl FnMut(Record<'_, NoHeaders>) -> Room,
+        mut take: impl FnMut(Record<'_>) -> Room,
     ) -> Result<(), Error> {
         if self.paused {
             thread::sleep(timeout);
@@ -345,7 +344,7 @@ impl Fetched {
     }
 
     /// Lends records until the taker is full or all are lent.
-    fn lend(&mut self, topics: &Topics, mut take: impl FnMut(Record<'_, NoHeaders>) -> Room) {
+    fn lend(&mut self, topics: &Topics, mut take: impl FnMut(Record<'_>) -> Room) {
         let (mut response, mut topic, mut partition, mut message) = self.at;
         'lending: while let Some(fetched) = self.responses.get(response) {
             while let Some(of_topic) = fetched.topics().get(topic) {
@@ -376,7 +375,7 @@ impl Fetched {
                             // be lost, so both count as that.
                             key: (!record.key.is_empty()).then_some(record.key),
                             value: Some(record.value),
-                            headers: None,
+                            headers: Headers::default(),
                         };
                         if take(record) == Room::Full {
                             break 'lending;

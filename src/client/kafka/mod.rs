@@ -6,32 +6,30 @@
 
 mod api_versions;
 mod consumer;
-mod murmur2;
+
 mod producer;
 mod provision;
-
-use std::convert::Infallible;
 
 use ::kafka::client::{GroupOffsetStorage, KafkaClient};
 use ::kafka::error::Error as KafkaError;
 
-use super::{Client, Headers};
+use super::{Bounds, Client};
 use crate::config::{Cluster, Subscription};
 use crate::error::Error;
+use crate::limits::BOUNDS;
 use crate::topics::Topics;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) enum KafkaRust {}
 
-/// There are no headers with this client.
-#[derive(Debug)]
-pub(crate) struct NoHeaders(Infallible);
-
 impl Client for KafkaRust {
-    type Headers = NoHeaders;
     type Consumer = consumer::Consumer;
     type Producer = producer::Producer;
+
+    fn bounds(_cluster: &Cluster) -> Bounds {
+        BOUNDS
+    }
 
     fn consumer(
         cluster: &Cluster,
@@ -47,16 +45,6 @@ impl Client for KafkaRust {
         _name: &'static str,
     ) -> Result<Self::Producer, Error> {
         Ok(producer::Producer::new(cluster, topics))
-    }
-}
-
-impl Headers for NoHeaders {
-    fn and(_headers: Option<Self>, _name: &str, _value: &[u8]) -> Option<Self> {
-        None
-    }
-
-    fn each<'a>(&'a self, _take: impl FnMut(&'a str, Option<&'a [u8]>)) {
-        match self.0 {}
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ::kafka::client::{KafkaClient, ProduceConfirm, ProduceMessage, RequiredAcks};
 use ::kafka::error::{Error as KafkaError, KafkaCode};
 
-use super::{NoHeaders, connect, murmur2, provision, words};
-use crate::client::batch::Refusal;
-use crate::client::{Batch, NotReady};
+use super::{connect, provision, words};
+use crate::client::batch::{Place, Refusal};
+use crate::client::{Batch, NotReady, murmur2};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::limits::WARNING_INTERVAL;
@@ -34,15 +34,15 @@ pub(crate) struct Producer {
     /// Counts batches: records without a key go to one partition a batch, each batch to the next.
     turn: i32,
     sending: Option<Sending>,
-    delivered: Option<Batch<NoHeaders>>,
+    delivered: Option<Batch>,
     warnings: Throttle,
 }
 
 /// The batch under way.
 struct Sending {
-    batch: Batch<NoHeaders>,
+    batch: Batch,
     /// Its records that are not acknowledged yet, each with its partition.
-    left: Vec<(usize, i32)>,
+    left: Vec<(Place, i32)>,
     /// A part was refused as too large: from now on record by record, to find the one that is.
     singly: bool,
 }
@@ -101,20 +101,20 @@ impl Producer {
         };
         if sending.left.is_empty() {
             *turn = turn.wrapping_add(1);
-            let place = |(index, record): (usize, crate::client::batch::Outgoing<'_>)| {
+            let target = |(place, record): (Place, crate::client::batch::Outgoing<'_>)| {
                 let count = partitions
                     .get(usize::from(record.output))
                     .copied()
                     .unwrap_or_default()
                     .max(1);
                 (
-                    index,
+                    place,
                     record
                         .key
                         .map_or(turn.rem_euclid(count), |key| murmur2::partition(key, count)),
                 )
             };
-            sending.left = sending.batch.iter().enumerate().map(place).collect();
+            sending.left = sending.batch.iter().map(target).collect();
         }
         let count = if sending.singly {
             1
@@ -125,8 +125,8 @@ impl Producer {
             .left
             .iter()
             .take(count)
-            .filter_map(|&(index, partition)| {
-                let record = sending.batch.get(index)?;
+            .filter_map(|&(place, partition)| {
+                let record = sending.batch.get(place)?;
                 Some(ProduceMessage::new(
                     topics.output(record.output),
                     partition,
@@ -172,9 +172,9 @@ impl Sending {
         let mut failure = Ok(());
         let mut position = 0;
         let was_single = *singly;
-        left.retain(|&(index, partition)| {
+        left.retain(|&(place, partition)| {
             position += 1;
-            let Some(record) = batch.get(index).filter(|_| position <= count) else {
+            let Some(record) = batch.get(place).filter(|_| position <= count) else {
                 return true;
             };
             match outcomes.get(&(topics.output(record.output).to_owned(), partition)) {
@@ -182,7 +182,7 @@ impl Sending {
                 Some(Err(KafkaCode::MessageSizeTooLarge | KafkaCode::RecordListTooLarge))
                     if was_single =>
                 {
-                    batch.refuse(index, Refusal::TooLarge, None);
+                    batch.refuse(place, Refusal::TooLarge);
                     false
                 }
                 Some(Err(KafkaCode::MessageSizeTooLarge | KafkaCode::RecordListTooLarge)) => {
@@ -217,14 +217,12 @@ fn is_final(error: &KafkaError) -> bool {
 }
 
 impl crate::client::Producer for Producer {
-    type Headers = NoHeaders;
-
     fn prepare(&mut self) -> Result<(), NotReady> {
         provision::check_broker(&self.brokers)?;
         provision::check_topics(&mut connect(&self.brokers), &self.topics, self.auto_create)
     }
 
-    fn send(&mut self, batch: Batch<NoHeaders>) -> Result<(), Error> {
+    fn send(&mut self, batch: Batch) -> Result<(), Error> {
         self.sending = Some(Sending {
             batch,
             left: Vec::new(),
@@ -268,7 +266,7 @@ impl crate::client::Producer for Producer {
         Ok(())
     }
 
-    fn delivered(&mut self) -> Option<Batch<NoHeaders>> {
+    fn delivered(&mut self) -> Option<Batch> {
         self.delivered.take()
     }
 

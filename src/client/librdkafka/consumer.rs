@@ -12,11 +12,12 @@ use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
 };
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedHeaders, Message as _, OwnedHeaders};
+use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::{admin, failure, settings};
+use crate::client::records::HeadersBuffer;
 use crate::client::{Event, NotReady, Record, Room, Timestamp};
 use crate::config::{Cluster, Group, StartOffset, Subscription, TopicSettings};
 use crate::error::Error;
@@ -48,6 +49,8 @@ pub(crate) struct Consumer {
     topic_settings: TopicSettings,
     /// The topic of the last record: most often that of the next one too.
     last_topic: u16,
+    /// Headers of the record being lent.
+    headers: HeadersBuffer,
     /// The commit that is not confirmed yet. librdkafka 2.12 tells the outcome of an asynchronous commit only to a C callback, which
     /// `rdkafka` 0.39 does not set, and a synchronous one waits up to the session timeout where the coordinator is away. So the broker is
     /// asked what it has.
@@ -110,6 +113,7 @@ impl Consumer {
             topics: topics.clone(),
             topic_settings: cluster.topics.clone(),
             last_topic: 0,
+            headers: HeadersBuffer::default(),
             unconfirmed: None,
             ask_again: None,
             warnings: Throttle::new(WARNING_INTERVAL),
@@ -229,8 +233,6 @@ impl Consumer {
 }
 
 impl crate::client::Consumer for Consumer {
-    type Headers = OwnedHeaders;
-
     fn prepare(&mut self) -> Result<(), NotReady> {
         admin::provision(
             self.consumer.client(),
@@ -250,7 +252,7 @@ impl crate::client::Consumer for Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        mut take: impl FnMut(Record<'_, OwnedHeaders>) -> Room,
+        mut take: impl FnMut(Record<'_>) -> Room,
     ) -> Result<(), Error> {
         let mut wait = timeout;
         let mut error = None;
@@ -275,6 +277,14 @@ impl crate::client::Consumer for Consumer {
                     .and_then(|index| u16::try_from(index).ok())
                     .unwrap_or_default();
             }
+            let none = HeadersBuffer::default();
+            let headers = message.headers().map_or(&none, |headers| {
+                self.headers.begin(headers.count());
+                for header in headers.iter() {
+                    self.headers.push(header.key.as_bytes(), header.value);
+                }
+                &self.headers
+            });
             let record = Record {
                 partition: TopicPartition {
                     topic: last_topic,
@@ -284,7 +294,7 @@ impl crate::client::Consumer for Consumer {
                 timestamp: timestamp(message.timestamp()),
                 key: message.key(),
                 value: message.payload(),
-                headers: message.headers().map(BorrowedHeaders::detach),
+                headers: headers.headers(),
             };
             taken = true;
             if take(record) == Room::Full {

@@ -8,11 +8,11 @@ mod producer;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
 
-use super::{Client, Headers};
+use super::{Bounds, Client};
 use crate::config::{Cluster, Subscription};
 use crate::error::Error;
+use crate::limits::BOUNDS;
 use crate::topics::Topics;
 
 /// See the module.
@@ -20,9 +20,12 @@ use crate::topics::Topics;
 pub(crate) enum Librdkafka {}
 
 impl Client for Librdkafka {
-    type Headers = OwnedHeaders;
     type Consumer = consumer::Consumer;
     type Producer = producer::Producer;
+
+    fn bounds(_cluster: &Cluster) -> Bounds {
+        BOUNDS
+    }
 
     fn consumer(
         cluster: &Cluster,
@@ -38,21 +41,6 @@ impl Client for Librdkafka {
         name: &'static str,
     ) -> Result<Self::Producer, Error> {
         producer::Producer::new(cluster, topics, name)
-    }
-}
-
-impl Headers for OwnedHeaders {
-    fn and(headers: Option<Self>, name: &str, value: &[u8]) -> Option<Self> {
-        Some(headers.unwrap_or_default().insert(Header {
-            key: name,
-            value: Some(value),
-        }))
-    }
-
-    fn each<'a>(&'a self, mut take: impl FnMut(&'a str, Option<&'a [u8]>)) {
-        for header in rdkafka::message::Headers::iter(self) {
-            take(header.key, header.value);
-        }
     }
 }
 

@@ -8,16 +8,17 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedHeaders, Message as _, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::{admin, failure, settings};
-use crate::client::batch::Refusal;
+use crate::client::batch::{Place, Refusal};
+use crate::client::records::Headers;
 use crate::client::{Batch, NotReady, Timestamp};
 use crate::config::{Cluster, TopicSettings};
 use crate::error::Error;
-use crate::limits::{BATCHES, ROUND_RECORDS};
+use crate::limits::{BOUNDS, ROUND_RECORDS};
 use crate::topics::Topics;
 
 /// See the module.
@@ -27,11 +28,11 @@ pub(crate) struct Producer {
     topic_settings: TopicSettings,
     topics: Topics,
     /// Batches in flight; their place is part of what librdkafka hands back with each record.
-    slots: Vec<Option<Batch<OwnedHeaders>>>,
+    slots: Vec<Option<Batch>>,
     free: Vec<usize>,
     /// The batch, and the record in it, at which librdkafka's queue was full.
-    unsent: Option<(usize, usize)>,
-    delivered: VecDeque<Batch<OwnedHeaders>>,
+    unsent: Option<(usize, Place)>,
+    delivered: VecDeque<Batch>,
 }
 
 impl Producer {
@@ -57,7 +58,7 @@ impl Producer {
             .set("queue.buffering.max.messages", "100000");
         let callbacks = Callbacks {
             name,
-            outstanding: (0..BATCHES).map(|_| AtomicUsize::new(0)).collect(),
+            outstanding: (0..BOUNDS.batches()).map(|_| AtomicUsize::new(0)).collect(),
             ..Callbacks::default()
         };
         let producer = settings
@@ -68,48 +69,41 @@ impl Producer {
             client,
             topic_settings: cluster.topics.clone(),
             topics: topics.clone(),
-            slots: (0..BATCHES).map(|_| None).collect(),
-            free: (0..BATCHES).collect(),
+            slots: (0..BOUNDS.batches()).map(|_| None).collect(),
+            free: (0..BOUNDS.batches()).collect(),
             unsent: None,
             delivered: VecDeque::new(),
         })
     }
 
-    /// Gives librdkafka the records of a batch from `from` on, until its queue is full.
-    fn push(&mut self, slot: usize, from: usize) {
-        let Some(mut batch) = self.slots.get_mut(slot).and_then(Option::take) else {
+    /// Gives librdkafka the records of a batch, from `from` on or all of them, until its queue is full.
+    fn push(&mut self, slot: usize, from: Option<Place>) {
+        let Some(batch) = self.slots.get(slot).and_then(Option::as_ref) else {
             return;
         };
         self.unsent = None;
-        for index in from..batch.len() {
-            let headers = batch.take_headers(index);
-            let Some(outgoing) = batch.get(index) else {
-                break;
-            };
+        let records = batch.iter().enumerate();
+        for (number, (place, outgoing)) in
+            records.skip_while(|(_, (place, _))| from.is_some_and(|from| *place < from))
+        {
+            let opaque = slot * ROUND_RECORDS + number;
             let record = BaseRecord {
                 topic: self.topics.output(outgoing.output),
                 partition: None,
                 payload: Some(outgoing.value),
                 key: outgoing.key,
                 timestamp: outgoing.origin.timestamp.map(Timestamp::millis),
-                headers,
-                delivery_opaque: slot * ROUND_RECORDS + index,
+                headers: owned(outgoing.headers),
+                delivery_opaque: opaque,
             };
-            let Err((error, record)) = self.producer.send(record) else {
+            let Err((error, _)) = self.producer.send(record) else {
                 continue;
             };
-            let headers = record.headers;
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
-                batch.put_headers(index, headers);
-                self.unsent = Some((slot, index));
+                self.unsent = Some((slot, place));
                 break;
             }
-            self.producer
-                .context()
-                .settle(slot * ROUND_RECORDS + index, Some((error, headers)));
-        }
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(batch);
+            self.producer.context().settle(opaque, Some(error));
         }
     }
 
@@ -122,7 +116,10 @@ impl Producer {
             };
             let reason =
                 about_the_record(&failed.error).ok_or_else(|| failure("produce", &failed.error))?;
-            batch.refuse(failed.index, reason, failed.headers);
+            let place = batch.iter().nth(failed.number).map(|(place, _)| place);
+            if let Some(place) = place {
+                batch.refuse(place, reason);
+            }
         }
         for slot in context.done().drain(..) {
             if let Some(batch) = self.slots.get_mut(slot).and_then(Option::take) {
@@ -145,6 +142,20 @@ impl Producer {
     }
 }
 
+/// Headers in librdkafka's form.
+fn owned(headers: Headers<'_>) -> Option<OwnedHeaders> {
+    let count = headers.len();
+    (count > 0).then(|| {
+        let owned = OwnedHeaders::new_with_capacity(count);
+        headers.iter().fold(owned, |owned, (name, value)| {
+            owned.insert(Header {
+                key: &String::from_utf8_lossy(name),
+                value,
+            })
+        })
+    })
+}
+
 /// Why the broker, or librdkafka in its place, refused this record for what it is: then it is a dead letter. Everything else is about the
 /// topic or the connection and concerns the records behind it as well.
 fn about_the_record(error: &KafkaError) -> Option<Refusal> {
@@ -158,8 +169,6 @@ fn about_the_record(error: &KafkaError) -> Option<Refusal> {
 }
 
 impl crate::client::Producer for Producer {
-    type Headers = OwnedHeaders;
-
     fn prepare(&mut self) -> Result<(), NotReady> {
         admin::provision(
             self.producer.client(),
@@ -169,7 +178,7 @@ impl crate::client::Producer for Producer {
         )
     }
 
-    fn send(&mut self, batch: Batch<OwnedHeaders>) -> Result<(), Error> {
+    fn send(&mut self, batch: Batch) -> Result<(), Error> {
         let Some(slot) = self.free.pop() else {
             return Err(Error::Kafka {
                 operation: "produce",
@@ -182,7 +191,7 @@ impl crate::client::Producer for Producer {
         if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(batch);
         }
-        self.push(slot, 0);
+        self.push(slot, None);
         Ok(())
     }
 
@@ -193,13 +202,13 @@ impl crate::client::Producer for Producer {
     fn poll(&mut self, timeout: Duration) -> Result<(), Error> {
         self.producer.poll(timeout);
         self.collect()?;
-        if let Some((slot, index)) = self.unsent {
-            self.push(slot, index);
+        if let Some((slot, place)) = self.unsent {
+            self.push(slot, Some(place));
         }
         Ok(())
     }
 
-    fn delivered(&mut self) -> Option<Batch<OwnedHeaders>> {
+    fn delivered(&mut self) -> Option<Batch> {
         self.delivered.pop_front()
     }
 
@@ -221,9 +230,8 @@ struct Callbacks {
 
 struct Failed {
     slot: usize,
-    index: usize,
+    number: usize,
     error: KafkaError,
-    headers: Option<OwnedHeaders>,
 }
 
 impl Callbacks {
@@ -236,14 +244,13 @@ impl Callbacks {
     }
 
     /// The record is through, for good or bad.
-    fn settle(&self, opaque: usize, failed: Option<(KafkaError, Option<OwnedHeaders>)>) {
-        let (slot, index) = (opaque / ROUND_RECORDS, opaque % ROUND_RECORDS);
-        if let Some((error, headers)) = failed {
+    fn settle(&self, opaque: usize, failed: Option<KafkaError>) {
+        let (slot, number) = (opaque / ROUND_RECORDS, opaque % ROUND_RECORDS);
+        if let Some(error) = failed {
             self.failed().push(Failed {
                 slot,
-                index,
+                number,
                 error,
-                headers,
             });
         }
         if self
@@ -273,15 +280,9 @@ impl ProducerContext for Callbacks {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let failed = result.as_ref().err();
         self.settle(
             opaque,
-            failed.map(|(error, message)| {
-                (
-                    error.clone(),
-                    message.headers().map(BorrowedHeaders::detach),
-                )
-            }),
+            result.as_ref().err().map(|(error, _)| error.clone()),
         );
     }
 }

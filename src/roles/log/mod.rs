@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(crate) use expression::Expression;
 use expression::Message;
 
-use crate::client::{Client, Headers, Record, Room};
+use crate::client::{Client, Record, Room};
 use crate::config::{Cluster, Group, LogSettings};
 use crate::consumer::{self, Handler, Lanes, Round};
 use crate::error::Error;
@@ -45,6 +45,7 @@ pub(crate) fn run<C: Client>(
     let group = &settings.input.group;
     consumer::run(
         consumer,
+        C::bounds(cluster),
         Lanes::closed(),
         printer,
         group,
@@ -65,11 +66,11 @@ struct Printer<'a, L> {
     printed: u64,
 }
 
-impl<H: Headers, L: Fn(&mut Vec<u8>, &str)> Handler<H> for Printer<'_, L> {
-    fn take(&mut self, record: Record<'_, H>, _round: &mut Round<H>) -> Result<Room, Error> {
+impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
+    fn take(&mut self, record: &Record<'_>, _round: &mut Round) -> Result<Room, Error> {
         self.text.clear();
         let message = Received {
-            record: &record,
+            record,
             topics: self.topics,
             group: &self.settings.input.group,
         };
@@ -104,13 +105,13 @@ impl<H: Headers, L: Fn(&mut Vec<u8>, &str)> Handler<H> for Printer<'_, L> {
 
 /// A record as an expression sees it: its own headers, and those that Spring makes of the rest of it
 /// (`org.springframework.kafka.support.KafkaHeaders`).
-struct Received<'a, H> {
-    record: &'a Record<'a, H>,
+struct Received<'a> {
+    record: &'a Record<'a>,
     topics: &'a Topics,
     group: &'a Group,
 }
 
-impl<H: Headers> Message for Received<'_, H> {
+impl Message for Received<'_> {
     fn payload(&self) -> Cow<'_, str> {
         self.record.value.map_or(Cow::Borrowed("null"), text_or_hex)
     }
@@ -125,10 +126,11 @@ impl<H: Headers> Message for Received<'_, H> {
 
     fn headers(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
         let mut headers: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
-        if let Some(own) = &self.record.headers {
-            own.each(|name, value| {
-                headers.push((name.into(), value.map_or("null".into(), text_or_hex)));
-            });
+        for (name, value) in self.record.headers.iter() {
+            headers.push((
+                String::from_utf8_lossy(name),
+                value.map_or("null".into(), text_or_hex),
+            ));
         }
         let place = self.record.partition;
         headers.push((
@@ -178,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::client::Timestamp;
-    use crate::client::batch::tests::Listed;
+    use crate::client::batch::header_list;
     use crate::offsets::TopicPartition;
 
     #[track_caller]
@@ -187,6 +189,7 @@ mod tests {
             inputs: vec!["evenDest".to_owned()],
             outputs: Vec::new(),
         };
+        let headers = header_list(&[("a", b"b"), ("a", b"\0\x01")]);
         let record = Record {
             partition: TopicPartition {
                 topic: 0,
@@ -196,10 +199,7 @@ mod tests {
             timestamp: Some(Timestamp::CreateTime(99)),
             key: Some(b"\xff"),
             value,
-            headers: Some(Listed(vec![
-                ("a".to_owned(), b"b".to_vec()),
-                ("a".to_owned(), b"\0\x01".to_vec()),
-            ])),
+            headers: headers.headers(),
         };
         let message = Received {
             record: &record,

@@ -9,7 +9,8 @@ use jiff::ZonedDateTime;
 
 pub(crate) use pattern::DatePattern;
 
-use crate::client::{Batch, Client, Headers, Producer, Record, Timestamp};
+use crate::client::batch::{Refused, header_list};
+use crate::client::{Batch, Client, Producer, Record, Timestamp};
 use crate::config::{Cluster, Pace, TimeSettings};
 use crate::error::Error;
 use crate::health::Health;
@@ -29,6 +30,9 @@ const HEADERS: [(&str, &[u8]); 2] = [
         br#"{"contentType":"java.lang.String"}"#,
     ),
 ];
+
+/// Bytes of times that are one batch: below Kafka's usual limit of 1 MB, and more than so many times ever are.
+const PENDING_BYTES: usize = 512 * 1024;
 
 /// Body of the thread: until stopped. With `limit` only so many times are sent.
 pub(crate) fn run<C: Client>(
@@ -58,7 +62,7 @@ fn send<P: Producer>(
         settings,
         limit,
         health,
-        pending: Batch::default(),
+        pending: Batch::new(PENDING_BYTES),
         unacknowledged_since: None,
         told: false,
     };
@@ -75,7 +79,7 @@ struct Source<'a, P: Producer> {
     limit: Option<u64>,
     health: &'a Health,
     /// Times that the producer has no room for yet: where brokers are away, up to [`ROUND_RECORDS`] of them.
-    pending: Batch<P::Headers>,
+    pending: Batch,
     /// Since when something has been in flight and nothing has been acknowledged.
     unacknowledged_since: Option<Instant>,
     /// The wait for acknowledgements has been told.
@@ -115,9 +119,7 @@ impl<P: Producer> Source<'_, P> {
             .format
             .format(&now, &mut value)
             .map_err(|_| Error::Time)?;
-        let headers = HEADERS.into_iter().fold(None, |headers, (name, value)| {
-            P::Headers::and(headers, name, value)
-        });
+        let headers = header_list(&HEADERS);
         let record = Record {
             partition: TopicPartition {
                 topic: 0,
@@ -127,16 +129,17 @@ impl<P: Producer> Source<'_, P> {
             timestamp: Some(Timestamp::CreateTime(now.timestamp().as_millisecond())),
             key: None,
             value: Some(value.as_bytes()),
-            headers,
+            headers: headers.headers(),
         };
-        self.pending.push(0, b"", record);
+        self.pending.push(0, b"", &record);
         Ok(())
     }
 
     fn send(&mut self) -> Result<(), Error> {
         if !self.pending.is_empty() && self.producer.accepts() {
             self.unacknowledged_since.get_or_insert_with(Instant::now);
-            self.producer.send(std::mem::take(&mut self.pending))?;
+            let pending = std::mem::replace(&mut self.pending, Batch::new(PENDING_BYTES));
+            self.producer.send(pending)?;
         }
         Ok(())
     }
@@ -144,7 +147,7 @@ impl<P: Producer> Source<'_, P> {
     /// Counts what was acknowledged, and notices when nothing is.
     fn take_delivered(&mut self) -> Result<(), Error> {
         while let Some(batch) = self.producer.delivered() {
-            if let Some((_, reason)) = batch.refused.first() {
+            if let Some(Refused { reason, .. }) = batch.refused.first() {
                 return Err(Error::Kafka {
                     operation: "produce",
                     reason: format!(
@@ -208,7 +211,6 @@ mod tests {
 
     use super::*;
     use crate::client::NotReady;
-    use crate::client::batch::tests::Listed;
     use crate::config::Poller;
 
     /// A producer whose brokers are away: it takes nothing. It has the source stopped at the first wait as long as waits can be.
@@ -218,13 +220,11 @@ mod tests {
     }
 
     impl Producer for &mut Away {
-        type Headers = Listed;
-
         fn prepare(&mut self) -> Result<(), NotReady> {
             Ok(())
         }
 
-        fn send(&mut self, _batch: Batch<Listed>) -> Result<(), Error> {
+        fn send(&mut self, _batch: Batch) -> Result<(), Error> {
             Err(Error::Ended("a batch was sent"))
         }
 
@@ -240,7 +240,7 @@ mod tests {
             Ok(())
         }
 
-        fn delivered(&mut self) -> Option<Batch<Listed>> {
+        fn delivered(&mut self) -> Option<Batch> {
             None
         }
 

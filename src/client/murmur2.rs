@@ -2,7 +2,7 @@
 //! same key goes to the same partition, whichever client wrote it.
 
 /// The partition of a key among so many; `partitions` is at least 1.
-pub(super) fn partition(key: &[u8], partitions: i32) -> i32 {
+pub(crate) fn partition(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & 0x7fff_ffff)
         .checked_rem(partitions)
         .unwrap_or_default()

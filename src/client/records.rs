@@ -1,0 +1,457 @@
+//! Records as Kafka stores them: the record batch of format v2 (KIP-98; "Record Batch" in Kafka's protocol guide), read and written
+//! without ever making a record an object of its own. Pure. Bytes from outside give `None`, never a panic.
+
+/// Bytes of a batch's header.
+pub(crate) const BATCH_HEADER: usize = 61;
+
+/// Of the header, what comes before the bytes that `batchLength` counts.
+pub(crate) const LENGTH_END: usize = 12;
+
+/// Where the bytes begin that the CRC covers: at the attributes.
+const CRC_FROM: usize = 21;
+
+/// The time of a record that has none (`RecordBatch.NO_TIMESTAMP`).
+pub(crate) const NO_TIMESTAMP: i64 = -1;
+
+/// A batch's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    /// Offset of the first record that was in it; compaction may have taken that one away.
+    pub(crate) base_offset: i64,
+    /// Bytes of the whole batch, header included.
+    pub(crate) size: usize,
+    /// Bits: codec (0-2), time is the broker's (3), transactional (4), control (5).
+    pub(crate) attributes: i16,
+    /// The last offset of the batch is this much above the first.
+    pub(crate) last_offset_delta: i32,
+    /// Milliseconds since 1970; the records' times are relative to it.
+    pub(crate) base_timestamp: i64,
+    /// The newest of them, or the broker's time of appending.
+    pub(crate) max_timestamp: i64,
+    /// Who wrote it; -1 where the producer was not idempotent.
+    pub(crate) producer_id: i64,
+    /// Records in it.
+    pub(crate) count: i32,
+    crc: u32,
+}
+
+/// What stands at the place of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A batch, whole.
+    Batch(BatchHeader),
+    /// A message of format v0 or v1 (before Kafka 0.11), as its magic byte says.
+    Old(u8),
+    /// The rest of a batch was cut off by the size of the fetch.
+    Partial,
+}
+
+impl BatchHeader {
+    /// What stands at the beginning of `bytes`; none where it is nothing that Kafka writes.
+    pub(crate) fn find(bytes: &[u8]) -> Option<Found> {
+        let (Some(length), Some(&magic)) = (be(bytes, 8).map(i32::from_be_bytes), bytes.get(16))
+        else {
+            return Some(Found::Partial);
+        };
+        if magic < 2 {
+            return Some(Found::Old(magic));
+        }
+        let size = usize::try_from(length).ok()?.checked_add(LENGTH_END)?;
+        if magic > 2 || size < BATCH_HEADER {
+            return None;
+        }
+        if size > bytes.len() {
+            return Some(Found::Partial);
+        }
+        let header = Self {
+            base_offset: i64::from_be_bytes(be(bytes, 0)?),
+            size,
+            crc: u32::from_be_bytes(be(bytes, 17)?),
+            attributes: i16::from_be_bytes(be(bytes, 21)?),
+            last_offset_delta: i32::from_be_bytes(be(bytes, 23)?),
+            base_timestamp: i64::from_be_bytes(be(bytes, 27)?),
+            max_timestamp: i64::from_be_bytes(be(bytes, 35)?),
+            producer_id: i64::from_be_bytes(be(bytes, 43)?),
+            count: i32::from_be_bytes(be(bytes, 57)?),
+        };
+        let sound = header.base_offset >= 0 && header.last_offset_delta >= 0 && header.count >= 0;
+        sound.then_some(Found::Batch(header))
+    }
+
+    /// Whether the CRC of the batch at the beginning of `bytes`, which is whole, is that of its bytes.
+    pub(crate) fn is_intact(&self, bytes: &[u8]) -> bool {
+        bytes
+            .get(CRC_FROM..self.size)
+            .is_some_and(|covered| crc32c::crc32c(covered) == self.crc)
+    }
+
+    /// The offset behind its last.
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.base_offset
+            .saturating_add(i64::from(self.last_offset_delta))
+            .saturating_add(1)
+    }
+
+    /// Number of the codec: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    pub(crate) fn codec(&self) -> u8 {
+        (self.attributes & 7) as u8
+    }
+
+    /// All its records have the broker's time of appending.
+    pub(crate) fn has_append_time(&self) -> bool {
+        self.attributes & 8 != 0
+    }
+
+    /// It belongs to a transaction.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.attributes & 16 != 0
+    }
+
+    /// It holds a transaction's marker and no record of anybody's.
+    pub(crate) fn is_control(&self) -> bool {
+        self.attributes & 32 != 0
+    }
+}
+
+/// What a producer says of a batch it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Codec in the three lowest bits.
+    pub(crate) attributes: i16,
+    /// Time of the first record.
+    pub(crate) base_timestamp: i64,
+    /// The newest time in it.
+    pub(crate) max_timestamp: i64,
+    /// Producer id and epoch (KIP-98); -1 where the producer is not idempotent.
+    pub(crate) producer: (i64, i16),
+    /// Number of the first record for its partition; -1 where the producer is not idempotent.
+    pub(crate) base_sequence: i32,
+    /// Records in it; at least 1.
+    pub(crate) count: i32,
+}
+
+impl Stamp {
+    /// The header in front of `records`, which are encoded, and compressed where the attributes say so.
+    pub(crate) fn header(&self, records: &[u8]) -> [u8; BATCH_HEADER] {
+        let mut header = [0; BATCH_HEADER];
+        let length = (BATCH_HEADER - LENGTH_END).saturating_add(records.len());
+        put(&mut header, 8, (length as i32).to_be_bytes());
+        // The leader's epoch is the broker's to say.
+        put(&mut header, 12, (-1_i32).to_be_bytes());
+        put(&mut header, 16, [2]);
+        put(&mut header, 21, self.attributes.to_be_bytes());
+        put(&mut header, 23, self.count.wrapping_sub(1).to_be_bytes());
+        put(&mut header, 27, self.base_timestamp.to_be_bytes());
+        put(&mut header, 35, self.max_timestamp.to_be_bytes());
+        put(&mut header, 43, self.producer.0.to_be_bytes());
+        put(&mut header, 51, self.producer.1.to_be_bytes());
+        put(&mut header, 53, self.base_sequence.to_be_bytes());
+        put(&mut header, 57, self.count.to_be_bytes());
+        let covered = header.get(CRC_FROM..).unwrap_or_default();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(covered), records);
+        put(&mut header, 17, crc.to_be_bytes());
+        header
+    }
+}
+
+/// A record within a batch: a view of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RawRecord<'a> {
+    /// Its time, relative to the batch's.
+    pub(crate) timestamp_delta: i64,
+    /// Its offset, relative to the batch's.
+    pub(crate) offset_delta: i32,
+    /// Its key.
+    pub(crate) key: Option<&'a [u8]>,
+    /// Its value.
+    pub(crate) value: Option<&'a [u8]>,
+    /// Its headers.
+    pub(crate) headers: Headers<'a>,
+}
+
+impl<'a> RawRecord<'a> {
+    /// The record at the beginning of `bytes`, and how many bytes it takes there; none where `bytes` does not begin with a whole one.
+    #[inline(always)]
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let mut cursor = Cursor { bytes, at: 0 };
+        let length = cursor.length()??;
+        let end = cursor.at.checked_add(length)?;
+        let mut cursor = Cursor {
+            bytes: bytes.get(..end)?,
+            at: cursor.at.checked_add(1)?,
+        };
+        let timestamp_delta = cursor.varint()?;
+        let offset_delta = cursor.varint()? as i32;
+        let key = cursor.bytes()?;
+        let value = cursor.bytes()?;
+        let headers = Headers(cursor.rest()?);
+        let record = Self {
+            timestamp_delta,
+            offset_delta,
+            key,
+            value,
+            headers,
+        };
+        Some((record, end))
+    }
+
+    /// How many bytes the record at the beginning of `bytes` takes there, its length included, if that can be told; it may be more than
+    /// are there.
+    pub(crate) fn size(bytes: &[u8]) -> Option<usize> {
+        let mut cursor = Cursor { bytes, at: 0 };
+        let length = cursor.length()??;
+        cursor.at.checked_add(length)
+    }
+}
+
+/// A record's headers, in the form that batches have them in: a count, then name and value of each with their lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Headers<'a>(pub(crate) &'a [u8]);
+
+impl Default for Headers<'_> {
+    fn default() -> Self {
+        Headers(&[0])
+    }
+}
+
+impl<'a> Headers<'a> {
+    /// Name and value of each, in their order; a value may be none. What cannot be read ends the list.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let mut cursor = Cursor {
+            bytes: self.0,
+            at: 0,
+        };
+        let mut left = cursor.varint().unwrap_or_default();
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1).filter(|left| *left >= 0)?;
+            Some((cursor.bytes()??, cursor.bytes()?))
+        })
+    }
+
+    /// How many there are.
+    pub(crate) fn len(self) -> usize {
+        let mut cursor = Cursor {
+            bytes: self.0,
+            at: 0,
+        };
+        usize::try_from(cursor.varint().unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Their bytes without the count.
+    fn entries(self) -> &'a [u8] {
+        let mut cursor = Cursor {
+            bytes: self.0,
+            at: 0,
+        };
+        match cursor.varint() {
+            Some(_) => cursor.rest().unwrap_or_default(),
+            None => &[],
+        }
+    }
+}
+
+/// Headers being put together; the buffer is used again.
+#[derive(Debug, Clone)]
+pub(crate) struct HeadersBuffer(Vec<u8>);
+
+impl Default for HeadersBuffer {
+    fn default() -> Self {
+        Self(vec![0])
+    }
+}
+
+impl HeadersBuffer {
+    /// `headers`, and room for `more` behind them.
+    pub(crate) fn extend(headers: Headers<'_>, more: usize) -> Self {
+        let mut bytes = Vec::with_capacity(headers.0.len() + 64 * more);
+        write_varint(&mut bytes, (headers.len() + more) as i64);
+        bytes.extend_from_slice(headers.entries());
+        Self(bytes)
+    }
+
+    /// Begins a list of so many.
+    pub(crate) fn begin(&mut self, count: usize) {
+        self.0.clear();
+        write_varint(&mut self.0, count as i64);
+    }
+
+    /// One of those that were announced.
+    pub(crate) fn push(&mut self, name: &[u8], value: Option<&[u8]>) {
+        write_varint(&mut self.0, name.len() as i64);
+        self.0.extend_from_slice(name);
+        write_varint(&mut self.0, value.map_or(-1, |value| value.len() as i64));
+        self.0.extend_from_slice(value.unwrap_or_default());
+    }
+
+    /// What was put together.
+    pub(crate) fn headers(&self) -> Headers<'_> {
+        Headers(&self.0)
+    }
+}
+
+/// Reads on from a place.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// A zig-zag varint.
+    #[inline(always)]
+    fn varint(&mut self) -> Option<i64> {
+        let first = *self.bytes.get(self.at)?;
+        self.at += 1;
+        if first < 0x80 {
+            return Some(unzigzag(u64::from(first)));
+        }
+        self.long_varint(first)
+    }
+
+    #[inline]
+    fn long_varint(&mut self, first: u8) -> Option<i64> {
+        let mut value = u64::from(first & 0x7f);
+        let mut shift = 7;
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            self.at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(unzigzag(value));
+            }
+            shift += 7;
+            if shift > 63 {
+                return None;
+            }
+        }
+    }
+
+    /// A length; -1 stands for nothing there.
+    #[inline(always)]
+    fn length(&mut self) -> Option<Option<usize>> {
+        match self.varint()? {
+            -1 => Some(None),
+            length => usize::try_from(length).ok().map(Some),
+        }
+    }
+
+    /// A length and so many bytes.
+    #[inline(always)]
+    #[allow(clippy::option_option, reason = "unreadable and absent are two things")]
+    fn bytes(&mut self) -> Option<Option<&'a [u8]>> {
+        let Some(length) = self.length()? else {
+            return Some(None);
+        };
+        let end = self.at.checked_add(length)?;
+        let bytes = self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(Some(bytes))
+    }
+
+    fn rest(&self) -> Option<&'a [u8]> {
+        self.bytes.get(self.at..)
+    }
+}
+
+#[inline(always)]
+fn unzigzag(value: u64) -> i64 {
+    ((value >> 1) as i64) ^ -((value & 1) as i64)
+}
+
+#[inline(always)]
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+/// Bytes of a varint.
+#[inline(always)]
+pub(crate) fn varint_len(value: i64) -> usize {
+    let bits = 64 - (zigzag(value) | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+fn write_varint(out: &mut Vec<u8>, value: i64) {
+    let mut bytes = [0; 10];
+    let mut writer = Writer {
+        out: &mut bytes,
+        at: 0,
+    };
+    writer.varint(value);
+    let end = writer.at;
+    out.extend_from_slice(bytes.get(..end).unwrap_or_default());
+}
+
+/// Writes into a buffer that has room for all of it; what has none is left out.
+pub(crate) struct Writer<'a> {
+    /// The room.
+    pub(crate) out: &'a mut [u8],
+    /// Where the next byte goes.
+    pub(crate) at: usize,
+}
+
+impl Writer<'_> {
+    /// A byte.
+    #[inline(always)]
+    pub(crate) fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.out.get_mut(self.at) {
+            *place = byte;
+            self.at += 1;
+        }
+    }
+
+    /// A zig-zag varint.
+    #[inline(always)]
+    pub(crate) fn varint(&mut self, value: i64) {
+        let mut value = zigzag(value);
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    /// Bytes as they are. Short ones, which most keys, values and prefixes are, are copied in two overlapping pieces of a fixed size: a
+    /// call of `memcpy` costs more than that, with musl's several times more.
+    #[inline(always)]
+    pub(crate) fn copy(&mut self, bytes: &[u8]) {
+        let length = bytes.len();
+        let Some(out) = self.out.get_mut(self.at..self.at + length) else {
+            return;
+        };
+        self.at += length;
+        match length {
+            16..=32 => ends::<16>(out, bytes),
+            8..=15 => ends::<8>(out, bytes),
+            4..=7 => ends::<4>(out, bytes),
+            0..=3 => {
+                for (place, &byte) in out.iter_mut().zip(bytes) {
+                    *place = byte;
+                }
+            }
+            _ => out.copy_from_slice(bytes),
+        }
+    }
+}
+
+/// Copies the first and the last `N` bytes, which are all of them where there are `N` to `2 * N`.
+#[inline(always)]
+fn ends<const N: usize>(out: &mut [u8], bytes: &[u8]) {
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+        if let Some(place) = out.first_chunk_mut() {
+            *place = *first;
+        }
+        if let Some(place) = out.last_chunk_mut() {
+            *place = *last;
+        }
+    }
+}
+
+#[inline]
+fn be<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+fn put<const N: usize>(header: &mut [u8; BATCH_HEADER], at: usize, bytes: [u8; N]) {
+    if let Some(place) = header.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = bytes;
+    }
+}
