@@ -10,7 +10,9 @@ use crate::actuator;
 #[cfg(feature = "librdkafka")]
 use crate::client::Librdkafka;
 use crate::client::{Batch, Client, KafkaRust};
-use crate::config::{ClientKind, Cluster, Config, Role, RoleName, RouterSettings};
+use crate::config::{
+    ClientKind, Cluster, Config, ProducerSettings, Role, RoleName, RouterSettings,
+};
 use crate::consumer::{self, Lanes};
 use crate::error::{self, Error};
 use crate::health::Health;
@@ -73,6 +75,10 @@ impl Service {
         })?;
         let stop = Stop::default();
         let pipeline = match config.client {
+            ClientKind::Native => Err(Error::Kafka {
+                operation: "start",
+                reason: "the client native is not in this build".to_owned(),
+            }),
             #[cfg(feature = "librdkafka")]
             ClientKind::Librdkafka => {
                 start_pipeline::<Librdkafka>(&config, &health, &stop, &events.0)
@@ -219,7 +225,10 @@ fn start_router<C: Client>(
     let bounds = C::bounds(cluster);
     let (to_consumer, delivered) = bounded(bounds.batches());
     let mut running = Vec::new();
-    let mut start_producer = |lane: Lane, name: &'static str| -> Result<Sender<Batch>, Error> {
+    let mut start_producer = |lane: Lane,
+                              name: &'static str,
+                              sending: &ProducerSettings|
+     -> Result<Sender<Batch>, Error> {
         let (sender, batches) = bounded(bounds.rounds);
         let outlet = Outlet {
             lane,
@@ -228,16 +237,17 @@ fn start_router<C: Client>(
             delivered: to_consumer.clone(),
         };
         let (cluster, invalid) = (cluster.clone(), settings.invalid.clone());
+        let sending = sending.clone();
         let (topics, health, stop) = (topics.clone(), health.clone(), stop.clone());
         let body = move || {
-            let producer = C::producer(&cluster, &topics, name)?;
+            let producer = C::producer(&cluster, &sending, &topics, name)?;
             producer::run(producer, &outlet, &invalid, &topics, &health, &stop)
         };
         running.push(thread::spawn(name, events.clone(), body)?);
         Ok(sender)
     };
-    let even = start_producer(Lane::Even, "producer-even")?;
-    let odd = start_producer(Lane::Odd, "producer-odd")?;
+    let even = start_producer(Lane::Even, "producer-even", &settings.even_producer)?;
+    let odd = start_producer(Lane::Odd, "producer-odd", &settings.odd_producer)?;
     // Else the consumer would wait for a third producer at the end.
     drop(to_consumer);
     let lanes = Lanes {

@@ -566,7 +566,7 @@ mod tests {
 
     #[test]
     fn a_full_part_is_followed_by_another() {
-        let mut batch = Batch::new(120);
+        let mut batch = Batch::new(100);
         for offset in 0..5 {
             push(&mut batch, offset, None, "2");
         }

@@ -16,7 +16,7 @@ pub(crate) use kafka::KafkaRust;
 #[cfg(feature = "librdkafka")]
 pub(crate) use librdkafka::{Librdkafka, embedded::EmbeddedBroker};
 
-use crate::config::{Cluster, Subscription};
+use crate::config::{Cluster, ProducerSettings, Subscription};
 use crate::error::Error;
 use crate::offsets::{NextOffset, TopicPartition};
 use crate::topics::Topics;
@@ -43,6 +43,7 @@ pub(crate) trait Client: 'static {
     /// Makes the producer of a lane, as [`Client::consumer`] does. `name` is the thread's.
     fn producer(
         cluster: &Cluster,
+        settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
     ) -> Result<Self::Producer, Error>;

@@ -1,5 +1,6 @@
 //! Finished, validated values: what the program works with. Raw properties stop here.
 
+mod client;
 mod known;
 mod read;
 mod roles;
@@ -8,6 +9,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use log::Level;
+
+pub(crate) use client::{
+    Acks, AssignorName, Compression, ConnectionSettings, ConsumerSettings, DEFAULT_MEMORY,
+    GroupProtocol, InstanceShare, Isolation, Pairs, ProducerSettings,
+};
 
 use crate::roles::log::Expression;
 use crate::roles::time::DatePattern;
@@ -86,6 +92,12 @@ pub(crate) struct Cluster {
     pub(crate) brokers: Vec<String>,
     /// Making of missing topics.
     pub(crate) topics: TopicSettings,
+    /// How they are connected to and asked.
+    pub(crate) connection: ConnectionSettings,
+    /// `parity-router.memory`, in bytes: bounds everything the router holds.
+    pub(crate) memory: usize,
+    /// What was given for all clients, as librdkafka takes it.
+    pub(crate) librdkafka: Pairs,
 }
 
 /// What is read, and as whom.
@@ -97,6 +109,8 @@ pub(crate) struct Subscription {
     pub(crate) group: Group,
     /// Where a group without a committed offset starts.
     pub(crate) start_offset: StartOffset,
+    /// How it is read.
+    pub(crate) consumer: ConsumerSettings,
 }
 
 /// What the router works with.
@@ -110,6 +124,10 @@ pub(crate) struct RouterSettings {
     pub(crate) odd: String,
     /// What becomes of a record that cannot be routed.
     pub(crate) invalid: Invalid,
+    /// How the producer of even records sends.
+    pub(crate) even_producer: ProducerSettings,
+    /// How the producer of odd records, and of dead letters, sends.
+    pub(crate) odd_producer: ProducerSettings,
 }
 
 /// What the time source works with.
@@ -121,6 +139,8 @@ pub(crate) struct TimeSettings {
     pub(crate) format: DatePattern,
     /// When the time is sent.
     pub(crate) poller: Poller,
+    /// How it is sent.
+    pub(crate) producer: ProducerSettings,
 }
 
 /// When a source is asked, as Spring Integration's poller does it.
@@ -157,6 +177,8 @@ pub(crate) struct LogSettings {
 /// Which Kafka client does the work (`parity-router.client`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientKind {
+    /// The router's own, pure Rust.
+    Native,
     /// librdkafka, by the `rdkafka` crate.
     Librdkafka,
     /// The pure-Rust `kafka` crate.

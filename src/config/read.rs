@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use super::known;
 use super::{
-    ActuatorSettings, ClientKind, Cluster, Config, Group, Info, Invalid, Role, RoleName,
-    RouterSettings, StartOffset, Subscription, TopicSettings,
+    ActuatorSettings, ClientKind, Cluster, Config, ConnectionSettings, ConsumerSettings,
+    DEFAULT_MEMORY, Group, Info, Invalid, ProducerSettings, Role, RoleName, RouterSettings,
+    StartOffset, Subscription, TopicSettings,
 };
 use crate::error::Problem;
 use crate::properties::{Properties, Value};
@@ -105,6 +106,9 @@ impl Reader<'_> {
             cluster: Cluster {
                 brokers,
                 topics: self.topic_settings(),
+                connection: ConnectionSettings::default(),
+                memory: DEFAULT_MEMORY,
+                librdkafka: Vec::new(),
             },
             actuator: self.actuator(),
             role,
@@ -142,7 +146,10 @@ impl Reader<'_> {
                     topics: topics.clone(),
                     group,
                     start_offset,
+                    consumer: ConsumerSettings::default(),
                 },
+                even_producer: ProducerSettings::default(),
+                odd_producer: ProducerSettings::default(),
             }),
             vec![("input", topics.join(","))],
             vec![("even", even), ("odd", odd)],
@@ -183,16 +190,17 @@ impl Reader<'_> {
             return default;
         };
         match value.text.as_str() {
+            "native" => ClientKind::Native,
             "kafka" => ClientKind::Kafka,
             "librdkafka" if cfg!(feature = "librdkafka") => ClientKind::Librdkafka,
             "librdkafka" => self.problem(
                 NAME,
                 &value,
-                "this build has not the client librdkafka, which the default build (cargo feature librdkafka) has; allowed here: kafka",
+                "this build has not the client librdkafka, which the default build (cargo feature librdkafka) has; allowed here: native or kafka",
                 default,
             ),
             _ => {
-                let allowed = if cfg!(feature = "librdkafka") { "librdkafka or kafka" } else { "kafka" };
+                let allowed = if cfg!(feature = "librdkafka") { "native, librdkafka or kafka" } else { "native or kafka" };
                 self.not_allowed(NAME, &value, allowed, default)
             }
         }
@@ -613,10 +621,13 @@ mod tests {
                     topics: vec!["timeDest".to_owned()],
                     group: Group::Named("parity-router".to_owned()),
                     start_offset: StartOffset::Earliest,
+                    consumer: ConsumerSettings::default(),
                 },
                 even: "evenDest".to_owned(),
                 odd: "oddDest".to_owned(),
                 invalid: Invalid::DeadLetter(vec!["error.timeDest.parity-router".to_owned()]),
+                even_producer: ProducerSettings::default(),
+                odd_producer: ProducerSettings::default(),
             }
         );
         assert_eq!(

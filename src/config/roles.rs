@@ -8,7 +8,10 @@ use jiff::{Span, SpanRelativeTo};
 use log::Level;
 
 use super::read::{APP_LABEL, Bindings, DEFAULT_GROUP, Reader, STREAM_NAME};
-use super::{Group, LogSettings, Pace, Poller, Role, Subscription, TimeSettings};
+use super::{
+    ConsumerSettings, Group, LogSettings, Pace, Poller, ProducerSettings, Role, Subscription,
+    TimeSettings,
+};
 use crate::properties::Value;
 use crate::roles::log::Expression;
 use crate::roles::time::DatePattern;
@@ -35,6 +38,7 @@ impl Reader<'_> {
                 DatePattern::new,
             ),
             poller: self.poller(),
+            producer: ProducerSettings::default(),
         };
         (Role::Time(settings), Vec::new(), vec![("output", output)])
     }
@@ -151,6 +155,7 @@ impl Reader<'_> {
                 topics,
                 group,
                 start_offset,
+                consumer: ConsumerSettings::default(),
             },
             name: self.logger_name(),
             level: self.log_level(),

@@ -14,8 +14,8 @@ use log::{Level, LevelFilter};
 use crate::cli::DemoSettings;
 use crate::client::{EmbeddedBroker, Librdkafka};
 use crate::config::{
-    Cluster, Config, Group, LogSettings, Pace, Poller, RoleName, StartOffset, Subscription,
-    TimeSettings,
+    Cluster, Config, ConsumerSettings, Group, LogSettings, Pace, Poller, ProducerSettings,
+    RoleName, StartOffset, Subscription, TimeSettings,
 };
 use crate::error::Error;
 use crate::health::Health;
@@ -169,6 +169,7 @@ impl Loggers {
                 // There is one of each, and nothing is left to go on with.
                 group: Group::Anonymous,
                 start_offset: StartOffset::Earliest,
+                consumer: ConsumerSettings::default(),
             },
             name: "log-sink".to_owned(),
             level: Level::Info,
@@ -209,6 +210,7 @@ fn start_time(
             initial_delay: Duration::ZERO,
             pace: Pace::FixedRate(Duration::from_secs_f64(1.0 / settings.rate)),
         },
+        producer: ProducerSettings::default(),
     };
     thread::spawn("time", events.clone(), move || {
         roles::time::run::<Librdkafka>(&cluster, &settings, limit, &health, &stop)

@@ -14,7 +14,7 @@ use ::kafka::client::{GroupOffsetStorage, KafkaClient};
 use ::kafka::error::Error as KafkaError;
 
 use super::{Bounds, Client};
-use crate::config::{Cluster, Subscription};
+use crate::config::{Cluster, ProducerSettings, Subscription};
 use crate::error::Error;
 use crate::limits::BOUNDS;
 use crate::topics::Topics;
@@ -41,6 +41,7 @@ impl Client for KafkaRust {
 
     fn producer(
         cluster: &Cluster,
+        _settings: &ProducerSettings,
         topics: &Topics,
         _name: &'static str,
     ) -> Result<Self::Producer, Error> {

@@ -16,10 +16,10 @@ use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
-use super::{admin, failure, settings};
+use super::{admin, failure, refused, settings};
 use crate::client::records::HeadersBuffer;
 use crate::client::{Event, NotReady, Record, Room, Timestamp};
-use crate::config::{Cluster, Group, StartOffset, Subscription, TopicSettings};
+use crate::config::{Cluster, Group, Isolation, StartOffset, Subscription, TopicSettings};
 use crate::error::Error;
 use crate::limits::WARNING_INTERVAL;
 use crate::offsets::{NextOffset, TopicPartition};
@@ -83,7 +83,20 @@ impl Consumer {
             StartOffset::Earliest => "earliest",
             StartOffset::Latest => "latest",
         };
+        let isolation = match input.consumer.isolation {
+            Isolation::ReadCommitted => "read_committed",
+            Isolation::ReadUncommitted => "read_uncommitted",
+        };
         let mut consumer = client.clone();
+        consumer
+            .set("check.crcs", "true")
+            // Once its queue is full it would sleep a second; at 2 ms it is five times as fast (measured).
+            .set("fetch.queue.backoff.ms", "2")
+            // Memory for what is fetched ahead; one fetch may come on top.
+            .set("queued.max.messages.kbytes", "4096")
+            .set("queued.min.messages", "10000")
+            .set("fetch.max.bytes", "4194304")
+            .extend(input.consumer.librdkafka.iter().cloned());
         consumer
             .set("group.id", group)
             .set("auto.offset.reset", reset)
@@ -91,22 +104,14 @@ impl Consumer {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("allow.auto.create.topics", "false")
-            // What an aborted transaction wrote was never there.
-            .set("isolation.level", "read_committed")
-            .set("check.crcs", "true")
-            // Once its queue is full it would sleep a second; at 2 ms it is five times as fast (measured).
-            .set("fetch.queue.backoff.ms", "2")
-            // Memory for what is fetched ahead; one fetch may come on top.
-            .set("queued.max.messages.kbytes", "4096")
-            .set("queued.min.messages", "10000")
-            .set("fetch.max.bytes", "4194304");
+            .set("isolation.level", isolation);
         let callbacks = Callbacks {
             topics: topics.clone(),
             ..Callbacks::default()
         };
         let consumer = consumer
             .create_with_context(callbacks)
-            .map_err(|error| failure("make the consumer", &error))?;
+            .map_err(|error| refused("make the consumer", &error))?;
         Ok(Self {
             consumer,
             client,

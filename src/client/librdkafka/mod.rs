@@ -10,7 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
 use super::{Bounds, Client};
-use crate::config::{Cluster, Subscription};
+use crate::config::{Cluster, ProducerSettings, Subscription};
 use crate::error::Error;
 use crate::limits::BOUNDS;
 use crate::topics::Topics;
@@ -37,10 +37,11 @@ impl Client for Librdkafka {
 
     fn producer(
         cluster: &Cluster,
+        settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
     ) -> Result<Self::Producer, Error> {
-        producer::Producer::new(cluster, topics, name)
+        producer::Producer::new(cluster, settings, topics, name)
     }
 }
 
@@ -48,10 +49,12 @@ impl Client for Librdkafka {
 fn settings(cluster: &Cluster) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
-        .set("bootstrap.servers", cluster.brokers.join(","))
         .set("client.id", "parity-router")
         // The default lets ten seconds pass before it looks again whether a broker is back.
         .set("reconnect.backoff.max.ms", "1000")
+        .extend(cluster.librdkafka.iter().cloned());
+    settings
+        .set("bootstrap.servers", cluster.brokers.join(","))
         .set_log_level(RDKafkaLogLevel::Info);
     settings
 }
@@ -63,6 +66,20 @@ fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             log::error!("librdkafka {facility}: {message}");
         }
         _ => log::debug!("librdkafka {facility}: {message}"),
+    }
+}
+
+/// Why librdkafka makes no client of these settings; of one that it does not take, which it is.
+fn refused(operation: &'static str, error: &KafkaError) -> Error {
+    match error {
+        // Of the value only what librdkafka says: it may be a secret.
+        KafkaError::ClientConfig(_, reason, name, _) => Error::Kafka {
+            operation,
+            reason: format!(
+                "{name}, given among Kafka's own settings, is not taken by librdkafka: {reason}"
+            ),
+        },
+        error => failure(operation, error),
     }
 }
 

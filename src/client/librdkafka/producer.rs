@@ -12,11 +12,11 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{admin, failure, settings};
+use super::{admin, failure, refused, settings};
 use crate::client::batch::{Place, Refusal};
 use crate::client::records::Headers;
 use crate::client::{Batch, NotReady, Timestamp};
-use crate::config::{Cluster, TopicSettings};
+use crate::config::{Acks, Cluster, ProducerSettings, TopicSettings};
 use crate::error::Error;
 use crate::limits::{BOUNDS, ROUND_RECORDS};
 use crate::topics::Topics;
@@ -39,23 +39,30 @@ impl Producer {
     /// See [`Client::producer`](crate::client::Client::producer).
     pub(super) fn new(
         cluster: &Cluster,
+        given: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
     ) -> Result<Self, Error> {
         let client = settings(cluster);
+        let acks = match given.acks {
+            Acks::All => "all",
+            Acks::Leader => "1",
+        };
         let mut settings = client.clone();
         settings
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            // A record is never given up because of time: it is acknowledged, refused for good, or still on its way at the stop.
-            .set("message.timeout.ms", "0")
-            // The largest that it can be: whether a record is too large is for the topic to say, not for the client.
-            .set("message.max.bytes", "1000000000")
-            // As Java's producer: by the key where there is one, so that both sides of a mixed system agree.
-            .set("partitioner", "murmur2_random")
             // Batches arrive as batches already.
             .set("linger.ms", "1")
-            .set("queue.buffering.max.messages", "100000");
+            .set("queue.buffering.max.messages", "100000")
+            // The largest that it can be: whether a record is too large is for the topic to say, not for the client.
+            .set("message.max.bytes", "1000000000")
+            .extend(given.librdkafka.iter().cloned());
+        settings
+            .set("enable.idempotence", given.idempotent.to_string())
+            .set("acks", acks)
+            // A record is never given up because of time: it is acknowledged, refused for good, or still on its way at the stop.
+            .set("message.timeout.ms", "0")
+            // As Java's producer: by the key where there is one, so that both sides of a mixed system agree.
+            .set("partitioner", "murmur2_random");
         let callbacks = Callbacks {
             name,
             outstanding: (0..BOUNDS.batches()).map(|_| AtomicUsize::new(0)).collect(),
@@ -63,7 +70,7 @@ impl Producer {
         };
         let producer = settings
             .create_with_context(callbacks)
-            .map_err(|error| failure("make a producer", &error))?;
+            .map_err(|error| refused("make a producer", &error))?;
         Ok(Self {
             producer,
             client,

@@ -46,7 +46,7 @@ pub(crate) fn run<C: Client>(
         inputs: Vec::new(),
         outputs: vec![settings.output.clone()],
     };
-    let producer = C::producer(cluster, &topics, "time")?;
+    let producer = C::producer(cluster, &settings.producer, &topics, "time")?;
     send(producer, settings, limit, health, stop)
 }
 
@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
     use crate::client::NotReady;
-    use crate::config::Poller;
+    use crate::config::{Poller, ProducerSettings};
 
     /// A producer whose brokers are away: it takes nothing. It has the source stopped at the first wait as long as waits can be.
     struct Away {
@@ -258,6 +258,7 @@ mod tests {
                 initial_delay: Duration::ZERO,
                 pace: Pace::FixedRate(Duration::from_nanos(1)),
             },
+            producer: ProducerSettings::default(),
         };
         let stop = Stop::default();
         let mut producer = Away {

@@ -1,0 +1,215 @@
+//! What the Kafka clients are told: connections, the consumer, the producers. Finished values; their defaults are Kafka's own, but where
+//! a comment says otherwise. `kafka.rs` reads them, the clients beside `client/mod.rs` work with them.
+
+use std::time::Duration;
+
+/// Names and values for librdkafka, as it takes them.
+pub(crate) type Pairs = Vec<(String, String)>;
+
+/// Bytes that everything the router holds may have, where `parity-router.memory` does not say: 16 MB.
+pub(crate) const DEFAULT_MEMORY: usize = 16 * 1024 * 1024;
+
+/// How brokers are connected to and asked. Of the client `native`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConnectionSettings {
+    /// `client.id`
+    pub(crate) client_id: String,
+    /// `request.timeout.ms`: how long an answer is waited for.
+    pub(crate) request_timeout: Duration,
+    /// `socket.connection.setup.timeout.ms` and `socket.connection.setup.timeout.max.ms` (KIP-601); the second is not the shorter one.
+    pub(crate) connect_timeout: (Duration, Duration),
+    /// `reconnect.backoff.ms` and `reconnect.backoff.max.ms`; the second is not the shorter one.
+    pub(crate) reconnect_backoff: (Duration, Duration),
+    /// `retry.backoff.ms` and `retry.backoff.max.ms` (KIP-580); the second is not the shorter one.
+    pub(crate) retry_backoff: (Duration, Duration),
+    /// `metadata.max.age.ms`: how long it is believed which broker leads what.
+    pub(crate) metadata_max_age: Duration,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            client_id: "parity-router".to_owned(),
+            request_timeout: Duration::from_secs(30),
+            connect_timeout: (Duration::from_secs(10), Duration::from_secs(30)),
+            reconnect_backoff: (Duration::from_millis(50), Duration::from_secs(1)),
+            retry_backoff: (Duration::from_millis(100), Duration::from_secs(1)),
+            metadata_max_age: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How the group is taken part in, and how records are fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsumerSettings {
+    /// `session.timeout.ms`: a member not heard of for so long is dropped by the group.
+    pub(crate) session_timeout: Duration,
+    /// `heartbeat.interval.ms`, shorter than the session's timeout.
+    pub(crate) heartbeat_interval: Duration,
+    /// `max.poll.interval.ms`: how long a rebalance waits for this member.
+    pub(crate) rebalance_timeout: Duration,
+    /// `partition.assignment.strategy`, the preferred one first; at least one, all different.
+    pub(crate) assignors: Vec<AssignorName>,
+    /// `group.instance.id`: a static member (KIP-345).
+    pub(crate) group_instance_id: Option<String>,
+    /// `group.protocol`
+    pub(crate) group_protocol: GroupProtocol,
+    /// `fetch.max.wait.ms`: how long a broker waits for `fetch_min_bytes`.
+    pub(crate) fetch_max_wait: Duration,
+    /// `fetch.min.bytes`
+    pub(crate) fetch_min_bytes: usize,
+    /// `fetch.max.bytes`; none means what the memory allows.
+    pub(crate) fetch_max_bytes: Option<usize>,
+    /// `max.partition.fetch.bytes`; none means what the memory allows.
+    pub(crate) max_partition_fetch_bytes: Option<usize>,
+    /// `isolation.level`
+    pub(crate) isolation: Isolation,
+    /// `check.crcs`
+    pub(crate) check_crcs: bool,
+    /// `autoRebalanceEnabled=false`: this share of the partitions is read, and there is no group membership.
+    pub(crate) manual: Option<InstanceShare>,
+    /// What was given, as librdkafka takes it.
+    pub(crate) librdkafka: Pairs,
+}
+
+impl Default for ConsumerSettings {
+    fn default() -> Self {
+        Self {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(3),
+            rebalance_timeout: Duration::from_secs(300),
+            assignors: vec![AssignorName::Range, AssignorName::CooperativeSticky],
+            group_instance_id: None,
+            group_protocol: GroupProtocol::Classic,
+            fetch_max_wait: Duration::from_millis(500),
+            fetch_min_bytes: 1,
+            fetch_max_bytes: None,
+            max_partition_fetch_bytes: None,
+            isolation: Isolation::ReadCommitted,
+            check_crcs: true,
+            manual: None,
+            librdkafka: Vec::new(),
+        }
+    }
+}
+
+/// How a group's leader shares out partitions (`partition.assignment.strategy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AssignorName {
+    /// Of each topic a range for each member.
+    Range,
+    /// One after the other over all topics.
+    RoundRobin,
+    /// Evenly, and what a member has it keeps while the others move (KIP-429).
+    CooperativeSticky,
+}
+
+impl AssignorName {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Range, Self::RoundRobin, Self::CooperativeSticky];
+
+    /// Its name in the group protocol, which librdkafka uses in its configuration too.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::RoundRobin => "roundrobin",
+            Self::CooperativeSticky => "cooperative-sticky",
+        }
+    }
+
+    /// The simple name of its class in `org.apache.kafka.clients.consumer`.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Range => "RangeAssignor",
+            Self::RoundRobin => "RoundRobinAssignor",
+            Self::CooperativeSticky => "CooperativeStickyAssignor",
+        }
+    }
+}
+
+/// How members and the group's coordinator agree (`group.protocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupProtocol {
+    /// A member assigns; all stop for it.
+    Classic,
+    /// The broker assigns (KIP-848).
+    Consumer,
+}
+
+/// Which records are read (`isolation.level`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// What an aborted transaction wrote was never there. The router's default; Kafka's is the other one.
+    ReadCommitted,
+    /// Everything.
+    ReadUncommitted,
+}
+
+/// Which partitions an instance reads without a group's help: those whose number, divided by `count`, leaves `index`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InstanceShare {
+    /// `instanceIndex`, below `count`.
+    pub(crate) index: u32,
+    /// `instanceCount`, at least 1.
+    pub(crate) count: u32,
+}
+
+/// How records are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProducerSettings {
+    /// `acks`
+    pub(crate) acks: Acks,
+    /// `linger.ms`: how long a batch waits for more records. Default 0, which was Kafka's before 4.0: records come in batches already.
+    pub(crate) linger: Duration,
+    /// `compression.type`
+    pub(crate) compression: Compression,
+    /// `batch.size` in bytes; none means what the memory allows.
+    pub(crate) batch_size: Option<usize>,
+    /// `max.request.size` in bytes.
+    pub(crate) max_request_size: usize,
+    /// `max.in.flight.requests.per.connection`, from 1 to 5.
+    pub(crate) max_in_flight: usize,
+    /// `enable.idempotence`; only with [`Acks::All`].
+    pub(crate) idempotent: bool,
+    /// What was given, as librdkafka takes it.
+    pub(crate) librdkafka: Pairs,
+}
+
+impl Default for ProducerSettings {
+    fn default() -> Self {
+        Self {
+            acks: Acks::All,
+            linger: Duration::ZERO,
+            compression: Compression::None,
+            batch_size: None,
+            max_request_size: 1_048_576,
+            max_in_flight: 5,
+            idempotent: true,
+            librdkafka: Vec::new(),
+        }
+    }
+}
+
+/// Who must have a record before it counts as delivered (`acks`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acks {
+    /// All in-sync replicas.
+    All,
+    /// The partition's leader.
+    Leader,
+}
+
+/// How batches are compressed (`compression.type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// Not at all.
+    None,
+    /// As gzip.
+    Gzip,
+    /// As Snappy.
+    Snappy,
+    /// As an LZ4 frame.
+    Lz4,
+    /// As Zstandard.
+    Zstd,
+}
