@@ -7,6 +7,7 @@ mod kafka;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;
 pub(crate) mod murmur2;
+mod native;
 pub(crate) mod records;
 
 use std::time::Duration;
