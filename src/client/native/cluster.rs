@@ -22,6 +22,7 @@ pub(super) struct Cluster {
     topics: BTreeMap<String, Topic>,
     wanted: bool,
     asked: bool,
+    answers: u64,
     updated: Option<Instant>,
     /// Answers in a row that left something open.
     failures: u32,
@@ -60,10 +61,28 @@ impl Cluster {
                 .collect(),
             wanted: true,
             asked: false,
+            answers: 0,
             updated: None,
             failures: 0,
             not_before: None,
         }
+    }
+
+    /// These topics are asked for as well.
+    pub(super) fn add<'a>(&mut self, topics: impl Iterator<Item = &'a String>) {
+        for topic in topics {
+            self.topics.entry(topic.clone()).or_default();
+        }
+    }
+
+    /// The number of the answer that will be to a question asked from now on.
+    pub(super) fn next_answer(&self) -> u64 {
+        self.answers + 1 + u64::from(self.asked)
+    }
+
+    /// Whether the answer of this number is there.
+    pub(super) fn has_answer(&self, number: u64) -> bool {
+        self.answers >= number
     }
 
     /// What is known proved wrong: it is asked for again.
@@ -183,6 +202,7 @@ impl Cluster {
     /// Takes an answer over. What is left open is asked for again, with a back-off.
     pub(super) fn answered<T>(&mut self, network: &Network<T>, answer: &MetadataResponse) {
         self.asked = false;
+        self.answers += 1;
         let now = Instant::now();
         if !answer.brokers.is_empty() {
             let brokers = answer.brokers.iter();

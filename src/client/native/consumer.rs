@@ -1,0 +1,701 @@
+//! The consumer: puts together the network, what is known of the cluster, the group, and what is fetched. Owned by the thread `consumer`,
+//! on which everything here runs; it waits in one place, for the network.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{
+    BrokerId, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+};
+
+use super::admin;
+use super::cluster::Cluster;
+use super::coordinator::{Coordinator, Identity, topic_name};
+use super::fetch::{Fetcher, Start};
+use super::group::{self, Group};
+use super::network::{Arrival, Network, Peer, Reach, Response};
+use crate::client::{Event, NotReady, Record, Room};
+use crate::config::{
+    self, Group as GroupName, InstanceShare, Isolation, StartOffset, Subscription, TopicSettings,
+};
+use crate::error::Error;
+use crate::offsets::{NextOffset, TopicPartition};
+use crate::topics::Topics;
+
+/// How long the group's coordinator may take to answer a farewell.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Which question an answer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tag {
+    /// One whose answer is waited for.
+    Call,
+    Metadata,
+    Coordinator,
+    Group(group::Step),
+    Committed,
+    ListOffsets(i32),
+    Commit,
+    Fetch(i32),
+}
+
+/// How partitions come to be ours.
+enum Membership {
+    /// As a member of the group.
+    Classic(Box<Group>),
+    /// By their numbers; with a group's name, offsets are committed under it all the same.
+    Manual(InstanceShare),
+}
+
+/// See the module.
+pub(crate) struct Consumer {
+    network: Network<Tag>,
+    cluster: Cluster,
+    topics: Topics,
+    topic_settings: TopicSettings,
+    start_offset: StartOffset,
+    isolation: Isolation,
+    /// None where there is no group.
+    coordinator: Option<Coordinator>,
+    membership: Membership,
+    fetcher: Fetcher,
+    events: VecDeque<Event>,
+    unavailable: bool,
+    /// The commit under way, and the one that is to follow it.
+    commit: Option<Vec<NextOffset>>,
+    next_commit: Option<Vec<NextOffset>>,
+}
+
+impl Consumer {
+    /// See [`Client::consumer`](crate::client::Client::consumer).
+    pub(super) fn new(cluster: &config::Cluster, input: &Subscription, topics: &Topics) -> Self {
+        let all = InstanceShare { index: 0, count: 1 };
+        let (coordinator, membership) = match (&input.group, input.consumer.manual) {
+            (GroupName::Anonymous, share) => (None, Membership::Manual(share.unwrap_or(all))),
+            (GroupName::Named(name), Some(share)) => {
+                (Some(Coordinator::new(name)), Membership::Manual(share))
+            }
+            (GroupName::Named(name), None) => {
+                let group = Group::new(&input.consumer, topics);
+                (
+                    Some(Coordinator::new(name)),
+                    Membership::Classic(Box::new(group)),
+                )
+            }
+        };
+        Self {
+            network: Network::new(&cluster.connection),
+            cluster: Cluster::new(&cluster.brokers, topics.all().into_iter()),
+            topics: topics.clone(),
+            topic_settings: cluster.topics.clone(),
+            start_offset: input.start_offset,
+            isolation: input.consumer.isolation,
+            coordinator,
+            membership,
+            fetcher: Fetcher::new(
+                &input.consumer,
+                topics,
+                super::budget(cluster.memory).fetch_bytes,
+            ),
+            events: VecDeque::new(),
+            unavailable: false,
+            commit: None,
+            next_commit: None,
+        }
+    }
+
+    /// Everything that can be done without waiting: takes in what has come, and sends what is due.
+    fn progress(&mut self) -> Result<(), Error> {
+        self.network.poll(Instant::now());
+        while let Some(arrival) = self.network.next() {
+            match arrival {
+                Arrival::Answer(peer, response) => self.answered(peer, response)?,
+                Arrival::Lost { tags, .. } => {
+                    for tag in tags {
+                        self.unanswered(tag);
+                    }
+                }
+            }
+        }
+        self.tell_availability();
+        self.cluster.ask(&mut self.network, Tag::Metadata);
+        self.tend_group();
+        self.ask_places();
+        self.fetcher
+            .fetch(&mut self.network, &mut self.cluster, Tag::Fetch);
+        Ok(())
+    }
+
+    fn tell_availability(&mut self) {
+        if !self.unavailable && self.cluster.is_away(&self.network) {
+            self.unavailable = true;
+            let reason = self.network.reason().to_owned();
+            self.events.push_back(Event::Unavailable(reason));
+        } else if self.unavailable && self.network.any_ready() {
+            self.unavailable = false;
+            self.events.push_back(Event::Available);
+        }
+    }
+
+    fn tend_group(&mut self) {
+        let Some(coordinator) = &mut self.coordinator else {
+            return;
+        };
+        let Some(peer) = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator)
+        else {
+            return;
+        };
+        if let Membership::Classic(group) = &mut self.membership {
+            group.tend(
+                &mut self.network,
+                &mut self.cluster,
+                coordinator,
+                peer,
+                Tag::Group,
+            );
+        }
+        if self.commit.is_none()
+            && let Some(offsets) = self.next_commit.take()
+        {
+            self.send_commit(peer, offsets);
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        match &self.membership {
+            Membership::Classic(group) => group.identity(),
+            Membership::Manual(_) => Identity {
+                generation: -1,
+                ..Identity::default()
+            },
+        }
+    }
+
+    /// Asks for the places of partitions that have none yet.
+    fn ask_places(&mut self) {
+        if let Some(coordinator) = &mut self.coordinator
+            && let Some(peer) = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator)
+        {
+            let partitions = self.fetcher.to_ask(Start::Committed);
+            if !partitions.is_empty() {
+                match self.network.version::<OffsetFetchRequest>(peer) {
+                    Ok(version) => {
+                        let version = match self.isolation {
+                            Isolation::ReadCommitted => version,
+                            Isolation::ReadUncommitted => version.min(5),
+                        };
+                        let request =
+                            coordinator.committed_request(version, &self.topics, &partitions);
+                        self.network.send(peer, &request, Tag::Committed);
+                    }
+                    Err(reason) => {
+                        log::warn!("{reason}");
+                        for partition in partitions {
+                            self.fetcher.ask_again(partition, &self.network);
+                        }
+                    }
+                }
+            }
+        }
+        let partitions = self.fetcher.to_ask(Start::Reset);
+        let mut by_leader: BTreeMap<i32, Vec<TopicPartition>> = BTreeMap::new();
+        for partition in partitions {
+            let topic = self.topics.input(partition.topic);
+            let ready = match self.cluster.leader(topic, partition.partition) {
+                Some((leader, address)) => {
+                    let reach = self.network.reach(Peer::Broker(leader), address);
+                    (reach == Reach::Ready).then_some(leader)
+                }
+                None => {
+                    self.cluster.outdated();
+                    None
+                }
+            };
+            match ready {
+                Some(leader) => by_leader.entry(leader).or_default().push(partition),
+                None => self.fetcher.ask_again(partition, &self.network),
+            }
+        }
+        for (leader, partitions) in by_leader {
+            let request = self.list_offsets_request(&partitions);
+            self.network
+                .send(Peer::Broker(leader), &request, Tag::ListOffsets(leader));
+        }
+    }
+
+    fn list_offsets_request(&self, partitions: &[TopicPartition]) -> ListOffsetsRequest {
+        let timestamp = match self.start_offset {
+            StartOffset::Earliest => -2,
+            StartOffset::Latest => -1,
+        };
+        let mut topics: Vec<ListOffsetsTopic> = Vec::new();
+        let mut last = None;
+        for partition in partitions {
+            if last != Some(partition.topic) {
+                last = Some(partition.topic);
+                let name = topic_name(self.topics.input(partition.topic));
+                topics.push(ListOffsetsTopic::default().with_name(name));
+            }
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(
+                    ListOffsetsPartition::default()
+                        .with_partition_index(partition.partition)
+                        .with_current_leader_epoch(-1)
+                        .with_timestamp(timestamp),
+                );
+            }
+        }
+        ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_isolation_level(match self.isolation {
+                Isolation::ReadCommitted => 1,
+                Isolation::ReadUncommitted => 0,
+            })
+            .with_topics(topics)
+    }
+
+    /// A question will not be answered.
+    fn unanswered(&mut self, tag: Tag) {
+        match tag {
+            Tag::Call => (),
+            Tag::Metadata => self.cluster.unanswered(),
+            Tag::Coordinator => {
+                if let Some(coordinator) = &mut self.coordinator {
+                    coordinator.unanswered(&self.network);
+                }
+            }
+            Tag::Group(step) => {
+                if let Membership::Classic(group) = &mut self.membership {
+                    group.unanswered(&self.network, step);
+                }
+            }
+            Tag::Committed => self.ask_again(Start::Committed, None),
+            Tag::ListOffsets(leader) => {
+                self.cluster.outdated();
+                self.ask_again(Start::Reset, Some(leader));
+            }
+            Tag::Commit => self.commit_failed(self.network.reason().to_owned()),
+            Tag::Fetch(broker) => {
+                self.cluster.outdated();
+                self.fetcher.unanswered(broker);
+            }
+        }
+    }
+
+    /// Of the partitions that were asked about, of this leader alone where one is named, those without an answer are asked about again.
+    fn ask_again(&mut self, start: Start, leader: Option<i32>) {
+        let partitions: Vec<TopicPartition> = self.fetcher.partitions().collect();
+        for partition in partitions {
+            let topic = self.topics.input(partition.topic);
+            let of_leader = leader.is_none_or(|leader| {
+                self.cluster
+                    .leader(topic, partition.partition)
+                    .is_none_or(|(other, _)| other == leader)
+            });
+            if of_leader && self.fetcher.is_asked(partition, start) {
+                self.fetcher.ask_again(partition, &self.network);
+            }
+        }
+    }
+
+    fn answered(&mut self, peer: Peer, response: Response<Tag>) -> Result<(), Error> {
+        let tag = response.tag;
+        if let Err(error) = self.take_answer(peer, response)? {
+            self.network.lose(peer, &error.to_string());
+            self.unanswered(tag);
+        }
+        Ok(())
+    }
+
+    /// The inner result is about reading the answer, the outer one about what ends the consumer.
+    fn take_answer(
+        &mut self,
+        peer: Peer,
+        response: Response<Tag>,
+    ) -> Result<Result<(), super::protocol::Unreadable>, Error> {
+        macro_rules! read {
+            ($request:ty) => {
+                match response.read::<$request>() {
+                    Ok(answer) => answer,
+                    Err(error) => return Ok(Err(error)),
+                }
+            };
+        }
+        match response.tag {
+            Tag::Call => (),
+            Tag::Metadata => {
+                let answer = read!(MetadataRequest);
+                self.cluster.answered(&self.network, &answer);
+                match &mut self.membership {
+                    Membership::Classic(group) => group.watch(&self.cluster, &mut self.events),
+                    Membership::Manual(share) => {
+                        let share = *share;
+                        self.assign(share);
+                    }
+                }
+            }
+            Tag::Coordinator => {
+                let answer = read!(FindCoordinatorRequest);
+                if let Some(coordinator) = &mut self.coordinator {
+                    coordinator
+                        .answered(&self.network, &mut self.cluster, &answer)
+                        .map_err(group::fatal)?;
+                }
+            }
+            Tag::Group(step) => {
+                let (Membership::Classic(group), Some(coordinator)) =
+                    (&mut self.membership, &mut self.coordinator)
+                else {
+                    return Ok(Ok(()));
+                };
+                let (network, cluster, events) =
+                    (&mut self.network, &mut self.cluster, &mut self.events);
+                match step {
+                    group::Step::Join => {
+                        let answer = read!(JoinGroupRequest);
+                        group.joined(
+                            network,
+                            cluster,
+                            coordinator,
+                            peer,
+                            answer,
+                            events,
+                            Tag::Group,
+                        )?;
+                    }
+                    group::Step::Sync(generation) => {
+                        let answer = read!(SyncGroupRequest);
+                        let before = group.owned().to_vec();
+                        group.synced(network, cluster, coordinator, generation, &answer, events)?;
+                        let owned = group.owned();
+                        let added: Vec<TopicPartition> = owned
+                            .iter()
+                            .copied()
+                            .filter(|partition| !before.contains(partition))
+                            .collect();
+                        self.fetcher.add(&added, Start::Committed);
+                    }
+                    group::Step::Heartbeat(generation) => {
+                        let answer = read!(HeartbeatRequest);
+                        group.beaten(network, coordinator, generation, &answer, events)?;
+                    }
+                }
+            }
+            Tag::Committed => {
+                let answer = read!(OffsetFetchRequest);
+                self.committed(&answer)?;
+            }
+            Tag::ListOffsets(leader) => {
+                let answer = read!(ListOffsetsRequest);
+                self.listed(&answer);
+                self.ask_again(Start::Reset, Some(leader));
+            }
+            Tag::Commit => {
+                let answer = read!(OffsetCommitRequest);
+                self.confirmed(&answer)?;
+            }
+            Tag::Fetch(broker) => {
+                let answer = read!(FetchRequest);
+                let body = response.into_body();
+                self.fetcher.answered(
+                    &mut self.network,
+                    &mut self.cluster,
+                    broker,
+                    answer,
+                    body,
+                );
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn place(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
+        let index = self.topics.inputs.iter().position(|input| input == topic)?;
+        Some(TopicPartition {
+            topic: u16::try_from(index).ok()?,
+            partition,
+        })
+    }
+
+    /// The group's offsets are there.
+    fn committed(
+        &mut self,
+        answer: &kafka_protocol::messages::OffsetFetchResponse,
+    ) -> Result<(), Error> {
+        if let Some(error) = ResponseError::try_from_code(answer.error_code) {
+            self.coordinator_failed(error)?;
+            self.ask_again(Start::Committed, None);
+            return Ok(());
+        }
+        for topic in &answer.topics {
+            for found in &topic.partitions {
+                let Some(partition) = self.place(topic.name.as_str(), found.partition_index) else {
+                    continue;
+                };
+                if !self.fetcher.is_asked(partition, Start::Committed) {
+                    continue;
+                }
+                match ResponseError::try_from_code(found.error_code) {
+                    None => {
+                        let offset = (found.committed_offset >= 0).then_some(found.committed_offset);
+                        self.fetcher.start_at(partition, offset);
+                    }
+                    Some(error) => {
+                        log::debug!("offset of {partition:?}: {error}");
+                        self.fetcher.ask_again(partition, &self.network);
+                    }
+                }
+            }
+        }
+        self.ask_again(Start::Committed, None);
+        Ok(())
+    }
+
+    fn listed(&mut self, answer: &kafka_protocol::messages::ListOffsetsResponse) {
+        for topic in &answer.topics {
+            for found in &topic.partitions {
+                let Some(partition) = self.place(topic.name.as_str(), found.partition_index) else {
+                    continue;
+                };
+                if !self.fetcher.is_asked(partition, Start::Reset) {
+                    continue;
+                }
+                match ResponseError::try_from_code(found.error_code) {
+                    None => self.fetcher.start_at(partition, Some(found.offset.max(0))),
+                    Some(error) => {
+                        log::debug!("first offset of {partition:?}: {error}");
+                        self.cluster.outdated();
+                        self.fetcher.ask_again(partition, &self.network);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The coordinator answered with an error.
+    fn coordinator_failed(&mut self, error: ResponseError) -> Result<(), Error> {
+        let Some(coordinator) = &mut self.coordinator else {
+            return Ok(());
+        };
+        match error {
+            ResponseError::NotCoordinator
+            | ResponseError::CoordinatorNotAvailable
+            | ResponseError::CoordinatorLoadInProgress => {
+                coordinator.lost(&self.network);
+                Ok(())
+            }
+            ResponseError::UnknownMemberId
+            | ResponseError::IllegalGeneration
+            | ResponseError::FencedInstanceId => match &mut self.membership {
+                Membership::Classic(group) => {
+                    group.failed(&self.network, coordinator, error, &mut self.events)
+                }
+                Membership::Manual(_) => Ok(()),
+            },
+            ResponseError::GroupAuthorizationFailed => Err(group::fatal(error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    fn send_commit(&mut self, peer: Peer, offsets: Vec<NextOffset>) {
+        let Some(coordinator) = &self.coordinator else {
+            return;
+        };
+        let request = coordinator.commit_request(&self.identity(), &self.topics, &offsets);
+        self.commit = Some(offsets);
+        self.network.send(peer, &request, Tag::Commit);
+    }
+
+    fn commit_failed(&mut self, reason: String) {
+        self.commit = None;
+        self.events.push_back(Event::CommitFailed(reason));
+    }
+
+    /// A commit is answered.
+    fn confirmed(
+        &mut self,
+        answer: &kafka_protocol::messages::OffsetCommitResponse,
+    ) -> Result<(), Error> {
+        let mut failure = None;
+        let mut failed = Vec::new();
+        for topic in &answer.topics {
+            for outcome in &topic.partitions {
+                let Some(error) = ResponseError::try_from_code(outcome.error_code) else {
+                    continue;
+                };
+                failure = Some(error);
+                failed.extend(self.place(topic.name.as_str(), outcome.partition_index));
+            }
+        }
+        let mut offsets = self.commit.take().unwrap_or_default();
+        offsets.retain(|(partition, _)| !failed.contains(partition));
+        if !offsets.is_empty() {
+            self.events.push_back(Event::Committed(offsets));
+        }
+        if let Some(error) = failure {
+            self.events
+                .push_back(Event::CommitFailed(error.to_string()));
+            self.coordinator_failed(error)?;
+        }
+        Ok(())
+    }
+
+    /// Without a group: takes the partitions of this share that are not taken yet.
+    fn assign(&mut self, share: InstanceShare) {
+        let taken: Vec<TopicPartition> = self.fetcher.partitions().collect();
+        let mut added = Vec::new();
+        for (index, name) in self.topics.inputs.iter().enumerate() {
+            let Some(topic) = self.cluster.topic(name) else {
+                continue;
+            };
+            for &partition in topic.leaders.keys() {
+                let place = TopicPartition {
+                    topic: u16::try_from(index).unwrap_or_default(),
+                    partition,
+                };
+                let ours = partition.unsigned_abs() % share.count == share.index;
+                if ours && !taken.contains(&place) {
+                    added.push(place);
+                }
+            }
+        }
+        let start = if self.coordinator.is_some() {
+            Start::Committed
+        } else {
+            Start::Reset
+        };
+        self.fetcher.add(&added, start);
+        if !added.is_empty() || taken.is_empty() {
+            self.events.push_back(Event::Assigned(added));
+        }
+    }
+
+    /// When something is to be done that no answer brings about.
+    fn due(&self) -> Option<Instant> {
+        let group = match &self.membership {
+            Membership::Classic(group) => group.due(),
+            Membership::Manual(_) => None,
+        };
+        let coordinator = self.coordinator.as_ref().and_then(Coordinator::due);
+        [
+            group,
+            coordinator,
+            self.cluster.due(&self.network),
+            self.fetcher.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+impl crate::client::Consumer for Consumer {
+    fn prepare(&mut self) -> Result<(), NotReady> {
+        let names = self.topics.all();
+        admin::provision(
+            &mut self.network,
+            &mut self.cluster,
+            Tag::Call,
+            &names,
+            &self.topic_settings,
+        )?;
+        // What the first attempts met is over.
+        self.events.clear();
+        self.unavailable = false;
+        if let Membership::Manual(share) = self.membership {
+            self.assign(share);
+        }
+        Ok(())
+    }
+
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        mut take: impl FnMut(Record<'_>) -> Room,
+    ) -> Result<(), Error> {
+        let until = Instant::now() + timeout;
+        loop {
+            self.progress()?;
+            if !self.events.is_empty() {
+                return Ok(());
+            }
+            if self.fetcher.has_records() {
+                return self.fetcher.lend(&mut self.network, &mut take);
+            }
+            if Instant::now() >= until {
+                return Ok(());
+            }
+            self.network
+                .wait(self.due().map_or(until, |due| due.min(until)));
+        }
+    }
+
+    fn passed(&mut self) -> Option<NextOffset> {
+        self.fetcher.passed()
+    }
+
+    fn serve(&mut self) -> Result<(), Error> {
+        self.progress()
+    }
+
+    fn event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn pause(&mut self) -> Result<(), Error> {
+        self.fetcher.pause(true);
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), Error> {
+        self.fetcher.pause(false);
+        Ok(())
+    }
+
+    fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error> {
+        let Some(coordinator) = &mut self.coordinator else {
+            return Ok(());
+        };
+        let peer = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator);
+        match peer {
+            Some(peer) if self.commit.is_none() => self.send_commit(peer, offsets.to_vec()),
+            // It holds what is in the one before it, and more.
+            _ => self.next_commit = Some(offsets.to_vec()),
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        self.fetcher.remove(partitions);
+        let gone = |&(partition, _): &NextOffset| partitions.contains(&partition);
+        if let Some(offsets) = &mut self.next_commit {
+            offsets.retain(|offset| !gone(offset));
+        }
+        if let Membership::Classic(group) = &mut self.membership {
+            group.release(partitions);
+        }
+        Ok(())
+    }
+
+    fn close(mut self) {
+        let (Membership::Classic(group), Some(coordinator)) =
+            (&self.membership, &mut self.coordinator)
+        else {
+            return;
+        };
+        let Some(request) = group.leave(coordinator) else {
+            return;
+        };
+        let peer = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator);
+        let Some(peer) = peer else {
+            return;
+        };
+        let until = Instant::now() + LEAVE_WITHIN;
+        if let Err(error) = self.network.call(peer, &request, Tag::Call, until) {
+            log::debug!("leave the group: {error}");
+        }
+    }
+}

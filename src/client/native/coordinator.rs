@@ -1,0 +1,209 @@
+//! Who coordinates the group, and what it is asked beside membership: which offsets are committed, and to commit them.
+
+use std::time::Instant;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use kafka_protocol::messages::{
+    FindCoordinatorRequest, FindCoordinatorResponse, GroupId, OffsetCommitRequest,
+    OffsetFetchRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::cluster::Cluster;
+use super::network::{Network, Peer, Reach, backoff};
+use crate::offsets::{NextOffset, TopicPartition};
+use crate::topics::Topics;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Coordinator {
+    group: String,
+    broker: Option<i32>,
+    asked: bool,
+    not_before: Option<Instant>,
+    failures: u32,
+}
+
+/// As whom something is committed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Identity {
+    /// The member's id; empty where there is no membership.
+    pub(super) member_id: String,
+    /// Its generation, or its epoch (KIP-848); -1 where there is no membership.
+    pub(super) generation: i32,
+    /// `group.instance.id`
+    pub(super) instance_id: Option<String>,
+}
+
+pub(super) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+pub(super) fn topic_name(name: &str) -> TopicName {
+    TopicName(text(name))
+}
+
+impl Coordinator {
+    /// Of this group; not known yet.
+    pub(super) fn new(group: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            broker: None,
+            asked: false,
+            not_before: None,
+            failures: 0,
+        }
+    }
+
+    /// The group.
+    pub(super) fn group(&self) -> GroupId {
+        GroupId(text(&self.group))
+    }
+
+    /// The coordinator, if it can be asked something now; goes on with looking for it and connecting to it.
+    pub(super) fn reach<T>(
+        &mut self,
+        network: &mut Network<T>,
+        cluster: &Cluster,
+        tag: T,
+    ) -> Option<Peer> {
+        if let Some((broker, address)) = self
+            .broker
+            .and_then(|broker| Some((broker, cluster.address(broker)?)))
+        {
+            let peer = Peer::Coordinator(broker);
+            match network.reach(peer, address) {
+                Reach::Ready => return Some(peer),
+                Reach::Waiting if network.failures(peer) == 0 => return None,
+                // It cannot be connected to: another broker may be the coordinator by now.
+                Reach::Waiting => self.lost(network),
+            }
+        }
+        let now = Instant::now();
+        if self.asked || self.not_before.is_some_and(|at| now < at) {
+            return None;
+        }
+        let peer = cluster.any(network)?;
+        self.asked = true;
+        let request = FindCoordinatorRequest::default()
+            .with_key(text(&self.group))
+            .with_key_type(0);
+        network.send(peer, &request, tag);
+        None
+    }
+
+    /// The next moment at which [`Coordinator::reach`] has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.not_before
+            .filter(|_| !self.asked && self.broker.is_none())
+    }
+
+    /// The question for it will not be answered.
+    pub(super) fn unanswered<T>(&mut self, network: &Network<T>) {
+        self.asked = false;
+        self.wait(network);
+    }
+
+    /// It is another broker, or none: it is looked for again.
+    pub(super) fn lost<T>(&mut self, network: &Network<T>) {
+        if self.broker.take().is_some() {
+            self.wait(network);
+        }
+    }
+
+    fn wait<T>(&mut self, network: &Network<T>) {
+        let (first, longest) = network.settings().retry_backoff;
+        self.not_before = Some(Instant::now() + backoff(first, longest, self.failures));
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// It is told who it is. An error that no waiting heals is given back.
+    pub(super) fn answered<T>(
+        &mut self,
+        network: &Network<T>,
+        cluster: &mut Cluster,
+        answer: &FindCoordinatorResponse,
+    ) -> Result<(), String> {
+        self.asked = false;
+        match ResponseError::try_from_code(answer.error_code) {
+            None => {
+                cluster.learn(answer.node_id.0, &answer.host, answer.port);
+                self.broker = Some(answer.node_id.0);
+                self.not_before = None;
+                self.failures = 0;
+                Ok(())
+            }
+            Some(
+                error @ (ResponseError::GroupAuthorizationFailed | ResponseError::InvalidGroupId),
+            ) => Err(format!("group {}: {error}", self.group)),
+            Some(error) => {
+                log::debug!("coordinator of group {}: {error}", self.group);
+                self.wait(network);
+                Ok(())
+            }
+        }
+    }
+
+    /// The question for committed offsets.
+    pub(super) fn committed_request(
+        &self,
+        version: i16,
+        topics: &Topics,
+        partitions: &[TopicPartition],
+    ) -> OffsetFetchRequest {
+        let mut asked: Vec<OffsetFetchRequestTopic> = Vec::new();
+        let mut last = None;
+        for partition in partitions {
+            if last != Some(partition.topic) {
+                last = Some(partition.topic);
+                let name = topic_name(topics.input(partition.topic));
+                asked.push(OffsetFetchRequestTopic::default().with_name(name));
+            }
+            if let Some(topic) = asked.last_mut() {
+                topic.partition_indexes.push(partition.partition);
+            }
+        }
+        OffsetFetchRequest::default()
+            .with_group_id(self.group())
+            .with_topics(Some(asked))
+            // What a transaction is about to commit is waited for (KIP-447).
+            .with_require_stable(version >= 7)
+    }
+
+    /// The commit.
+    pub(super) fn commit_request(
+        &self,
+        identity: &Identity,
+        topics: &Topics,
+        offsets: &[NextOffset],
+    ) -> OffsetCommitRequest {
+        let mut committed: Vec<OffsetCommitRequestTopic> = Vec::new();
+        let mut last = None;
+        for &(partition, next) in offsets {
+            if last != Some(partition.topic) {
+                last = Some(partition.topic);
+                let name = topic_name(topics.input(partition.topic));
+                committed.push(OffsetCommitRequestTopic::default().with_name(name));
+            }
+            if let Some(topic) = committed.last_mut() {
+                topic.partitions.push(
+                    OffsetCommitRequestPartition::default()
+                        .with_partition_index(partition.partition)
+                        .with_committed_offset(next)
+                        .with_committed_leader_epoch(-1)
+                        .with_committed_metadata(Some(text(""))),
+                );
+            }
+        }
+        OffsetCommitRequest::default()
+            .with_group_id(self.group())
+            .with_generation_id_or_member_epoch(identity.generation)
+            .with_member_id(text(&identity.member_id))
+            .with_group_instance_id(identity.instance_id.as_deref().map(text))
+            .with_topics(committed)
+    }
+}

@@ -1,0 +1,895 @@
+//! Where each partition is read, what has been fetched of it, and how that is lent: record batches are walked in the memory that they
+//! arrived in. While what was fetched last is routed, the next fetch is under way.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::Read;
+use std::time::Instant;
+
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::AbortedTransaction;
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::cluster::Cluster;
+use super::compression::{self, Codec, Decoder};
+use super::network::{Network, Peer, Reach, backoff};
+use crate::client::records::{BATCH_HEADER, BatchHeader, Found, RawRecord};
+use crate::client::{Record, Room, Timestamp};
+use crate::config::{ConsumerSettings, Isolation};
+use crate::error::Error;
+use crate::limits::WARNING_INTERVAL;
+use crate::offsets::{NextOffset, TopicPartition};
+use crate::throttle::Throttle;
+use crate::topics::Topics;
+
+/// A record at most: what is longer is none, and room for it is not made.
+const MAX_RECORD: usize = 100_000_000;
+
+/// How much is inflated at a time.
+const INFLATE: usize = 64 * 1024;
+
+/// How often in a row a batch may arrive broken, which another fetch can heal, before the router stops in front of it.
+const BROKEN_TIMES: u32 = 3;
+
+/// Where a partition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At the offset that its group has committed, which is to be asked for.
+    Committed,
+    /// At its first record, at what comes from now on, or where the committed offset, which retention has passed, was: to be looked up.
+    Reset,
+    /// At this offset.
+    At,
+}
+
+#[derive(Debug)]
+struct Place {
+    start: Start,
+    /// The offset of the next fetch, where `start` is [`Start::At`].
+    next: i64,
+    /// A question about it is under way.
+    asked: bool,
+    not_before: Option<Instant>,
+    failures: u32,
+    broken: u32,
+}
+
+/// See the module.
+pub(super) struct Fetcher {
+    settings: ConsumerSettings,
+    topics: Topics,
+    /// Bytes that all answers together may have, being routed and under way.
+    memory: usize,
+    places: BTreeMap<TopicPartition, Place>,
+    /// What was asked of each broker, with the offsets: an answer counts only for a partition that still stands there.
+    under_way: BTreeMap<i32, Vec<NextOffset>>,
+    fetched: VecDeque<Fetched>,
+    /// The partition that the next request begins with: the broker fills an answer from the front.
+    turn: Option<TopicPartition>,
+    paused: bool,
+    passed: Vec<NextOffset>,
+    window: Vec<u8>,
+    warnings: Throttle,
+}
+
+/// An answer with records.
+struct Fetched {
+    broker: i32,
+    body: Bytes,
+    parts: VecDeque<Part>,
+}
+
+/// Of an answer, what is of one partition.
+struct Part {
+    partition: TopicPartition,
+    records: Bytes,
+    /// Where the batch begins that is being walked, or the next one.
+    at: usize,
+    /// The next offset that is wanted.
+    next: i64,
+    aborted: Aborted,
+    open: Option<Open>,
+}
+
+/// A batch that is being walked.
+struct Open {
+    header: BatchHeader,
+    left: i32,
+    source: Source,
+}
+
+enum Source {
+    /// Where the next record begins, and where the batch ends, in the part's records.
+    Plain { at: usize, end: usize },
+    /// What comes out of a compressed batch; so much of the window is there and not yet lent.
+    Inflated {
+        decoder: Box<Decoder>,
+        from: usize,
+        to: usize,
+    },
+}
+
+/// Transactions that were aborted, as the broker tells them along with a partition's records (KIP-98).
+#[derive(Default)]
+struct Aborted {
+    /// By the offset at which they begin, the last one first.
+    to_come: Vec<AbortedTransaction>,
+    /// Producers in whose aborted transaction the walk is.
+    producers: BTreeSet<i64>,
+}
+
+impl Aborted {
+    fn new(mut transactions: Vec<AbortedTransaction>) -> Self {
+        transactions.sort_by_key(|transaction| std::cmp::Reverse(transaction.first_offset));
+        Self {
+            to_come: transactions,
+            producers: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the records of this batch were never there.
+    fn covers(&mut self, header: &BatchHeader) -> bool {
+        if !header.is_transactional() {
+            return false;
+        }
+        let end = header.next_offset();
+        while let Some(begun) = self
+            .to_come
+            .pop_if(|transaction| transaction.first_offset < end)
+        {
+            self.producers.insert(begun.producer_id.0);
+        }
+        self.producers.contains(&header.producer_id)
+    }
+}
+
+impl Fetcher {
+    /// Reads nothing yet.
+    pub(super) fn new(settings: &ConsumerSettings, topics: &Topics, memory: usize) -> Self {
+        Self {
+            settings: settings.clone(),
+            topics: topics.clone(),
+            memory,
+            places: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            fetched: VecDeque::new(),
+            turn: None,
+            paused: false,
+            passed: Vec::new(),
+            window: Vec::new(),
+            warnings: Throttle::new(WARNING_INTERVAL),
+        }
+    }
+
+    /// Reads these partitions too, each from `start`.
+    pub(super) fn add(&mut self, partitions: &[TopicPartition], start: Start) {
+        for &partition in partitions {
+            let place = Place {
+                start,
+                next: -1,
+                asked: false,
+                not_before: None,
+                failures: 0,
+                broken: 0,
+            };
+            self.places.insert(partition, place);
+        }
+    }
+
+    /// Reads these no longer; what was fetched of them is forgotten.
+    pub(super) fn remove(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.places.remove(partition);
+        }
+        let places = &self.places;
+        for fetched in &mut self.fetched {
+            fetched
+                .parts
+                .retain(|part| places.contains_key(&part.partition));
+        }
+        self.passed
+            .retain(|(partition, _)| places.contains_key(partition));
+    }
+
+    /// Partitions that are read.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        self.places.keys().copied()
+    }
+
+    /// Lends nothing and fetches nothing until it is resumed.
+    pub(super) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// A place reached without a record to lend.
+    pub(super) fn passed(&mut self) -> Option<NextOffset> {
+        self.passed.pop()
+    }
+
+    /// Partitions that wait for this question and may be asked about now; they count as asked.
+    pub(super) fn to_ask(&mut self, start: Start) -> Vec<TopicPartition> {
+        let now = Instant::now();
+        let waiting = self.places.iter_mut().filter(|(_, place)| {
+            place.start == start && !place.asked && place.not_before.is_none_or(|at| at <= now)
+        });
+        waiting
+            .map(|(&partition, place)| {
+                place.asked = true;
+                partition
+            })
+            .collect()
+    }
+
+    /// Whether a partition waits for an answer to this question.
+    pub(super) fn is_asked(&self, partition: TopicPartition, start: Start) -> bool {
+        self.places
+            .get(&partition)
+            .is_some_and(|place| place.asked && place.start == start)
+    }
+
+    /// The question about a partition has no answer yet: it is asked again, later.
+    pub(super) fn ask_again<T>(&mut self, partition: TopicPartition, network: &Network<T>) {
+        if let Some(place) = self.places.get_mut(&partition) {
+            place.asked = false;
+            place.wait(network);
+        }
+    }
+
+    /// The partition is read from `offset` on; none means that the group has committed nothing, and it is looked up where to start.
+    pub(super) fn start_at(&mut self, partition: TopicPartition, offset: Option<i64>) {
+        if let Some(place) = self.places.get_mut(&partition) {
+            place.asked = false;
+            place.failures = 0;
+            match offset {
+                Some(offset) => {
+                    place.start = Start::At;
+                    place.next = offset;
+                }
+                None => place.start = Start::Reset,
+            }
+        }
+    }
+
+    /// The next moment at which a partition that had to wait can go on.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let waiting = self.places.values().filter_map(|place| place.not_before);
+        waiting.min()
+    }
+
+    /// Bytes that one answer may have: there are two for each broker that leads something, one being routed and one under way.
+    fn answer_bytes(&self, brokers: usize) -> usize {
+        let share = self.memory / (2 * brokers.max(1));
+        self.settings
+            .fetch_max_bytes
+            .map_or(share, |most| most.min(share))
+    }
+
+    /// Sends the fetches that are due: to each leader one, unless an answer of its is still to come or two of them wait to be routed.
+    pub(super) fn fetch<T>(
+        &mut self,
+        network: &mut Network<T>,
+        cluster: &mut Cluster,
+        tag: impl Fn(i32) -> T,
+    ) {
+        if self.paused {
+            return;
+        }
+        let now = Instant::now();
+        let mut wanted: BTreeMap<i32, Vec<NextOffset>> = BTreeMap::new();
+        // From the turn on, and then those before it.
+        let turn = self.turn;
+        let ordered = self
+            .places
+            .iter_mut()
+            .filter(|(partition, _)| turn.is_none_or(|turn| **partition >= turn));
+        let ordered: Vec<(TopicPartition, &mut Place)> =
+            ordered.map(|(&partition, place)| (partition, place)).collect();
+        let behind = ordered.len();
+        let mut order: Vec<(TopicPartition, i64)> = Vec::with_capacity(behind);
+        for (partition, place) in ordered {
+            if place.may_fetch(now) {
+                order.push((partition, place.next));
+            }
+        }
+        if let Some(turn) = turn {
+            for (&partition, place) in self.places.range_mut(..turn) {
+                if place.may_fetch(now) {
+                    order.push((partition, place.next));
+                }
+            }
+        }
+        for (partition, next) in order {
+            match cluster.leader(self.topics.input(partition.topic), partition.partition) {
+                Some((leader, _)) => wanted.entry(leader).or_default().push((partition, next)),
+                None => {
+                    cluster.outdated();
+                    if let Some(place) = self.places.get_mut(&partition) {
+                        place.wait(network);
+                    }
+                }
+            }
+        }
+        let answer_bytes = self.answer_bytes(wanted.len());
+        for (broker, partitions) in wanted {
+            let waiting = self
+                .fetched
+                .iter()
+                .filter(|fetched| fetched.broker == broker);
+            if self.under_way.contains_key(&broker) || waiting.count() >= 2 {
+                continue;
+            }
+            let Some(address) = cluster.address(broker).map(str::to_owned) else {
+                continue;
+            };
+            if network.reach(Peer::Broker(broker), &address) == Reach::Ready {
+                let request = self.request(&partitions, answer_bytes);
+                self.under_way.insert(broker, partitions);
+                network.send(Peer::Broker(broker), &request, tag(broker));
+            }
+        }
+    }
+
+    fn request(&self, partitions: &[NextOffset], answer_bytes: usize) -> FetchRequest {
+        let most = self
+            .settings
+            .max_partition_fetch_bytes
+            .map_or(answer_bytes, |most| most.min(answer_bytes));
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        let mut last = None;
+        for &(partition, next) in partitions {
+            if last != Some(partition.topic) {
+                last = Some(partition.topic);
+                let name = self.topics.input(partition.topic).to_owned();
+                topics.push(FetchTopic::default().with_topic(TopicName(StrBytes::from_string(name))));
+            }
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(
+                    FetchPartition::default()
+                        .with_partition(partition.partition)
+                        .with_fetch_offset(next)
+                        .with_partition_max_bytes(most as i32),
+                );
+            }
+        }
+        FetchRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_wait_ms(self.settings.fetch_max_wait.as_millis() as i32)
+            .with_min_bytes(self.settings.fetch_min_bytes as i32)
+            .with_max_bytes(answer_bytes as i32)
+            .with_isolation_level(match self.settings.isolation {
+                Isolation::ReadCommitted => 1,
+                Isolation::ReadUncommitted => 0,
+            })
+            // No fetch session (KIP-227): each request says all.
+            .with_session_id(0)
+            .with_session_epoch(-1)
+            .with_topics(topics)
+    }
+
+    /// A fetch will not be answered.
+    pub(super) fn unanswered(&mut self, broker: i32) {
+        self.under_way.remove(&broker);
+    }
+
+    /// Takes an answer over.
+    pub(super) fn answered<T>(
+        &mut self,
+        network: &mut Network<T>,
+        cluster: &mut Cluster,
+        broker: i32,
+        answer: FetchResponse,
+        body: Bytes,
+    ) {
+        let asked = self.under_way.remove(&broker).unwrap_or_default();
+        if let Some(error) = ResponseError::try_from_code(answer.error_code) {
+            for &(partition, _) in &asked {
+                self.retry(network, partition, &format!("{error}"));
+            }
+            return;
+        }
+        let mut parts = VecDeque::new();
+        for topic in answer.responses {
+            let name = topic.topic.as_str();
+            let Some(index) = self.topics.inputs.iter().position(|input| input == name) else {
+                continue;
+            };
+            for found in topic.partitions {
+                let partition = TopicPartition {
+                    topic: u16::try_from(index).unwrap_or_default(),
+                    partition: found.partition_index,
+                };
+                let from = asked.iter().find(|(other, _)| *other == partition);
+                let Some(place) = self.places.get_mut(&partition).filter(|place| {
+                    place.start == Start::At && from.is_some_and(|&(_, at)| at == place.next)
+                }) else {
+                    continue;
+                };
+                if let Some(error) = ResponseError::try_from_code(found.error_code) {
+                    self.refused(network, cluster, partition, error);
+                    continue;
+                }
+                place.failures = 0;
+                let Some(records) = found.records.filter(|records| !records.is_empty()) else {
+                    continue;
+                };
+                let next = end_of(&records).unwrap_or(place.next);
+                let part = Part {
+                    partition,
+                    records,
+                    at: 0,
+                    next: place.next,
+                    aborted: Aborted::new(found.aborted_transactions.unwrap_or_default()),
+                    open: None,
+                };
+                place.next = place.next.max(next);
+                self.turn = Some(partition);
+                parts.push_back(part);
+            }
+        }
+        // The next request begins behind the last partition that had something.
+        self.turn = self.turn.and_then(|turn| {
+            let behind = (std::ops::Bound::Excluded(turn), std::ops::Bound::Unbounded);
+            self.places.range(behind).next().map(|(&next, _)| next)
+        });
+        if parts.is_empty() {
+            network.recycle(Peer::Broker(broker), body);
+        } else {
+            self.fetched.push_back(Fetched {
+                broker,
+                body,
+                parts,
+            });
+        }
+    }
+
+    /// The broker refused a partition.
+    fn refused<T>(
+        &mut self,
+        network: &Network<T>,
+        cluster: &mut Cluster,
+        partition: TopicPartition,
+        error: ResponseError,
+    ) {
+        match error {
+            ResponseError::OffsetOutOfRange => {
+                let at = self.places.get(&partition).map_or(-1, |place| place.next);
+                log::warn!(
+                    "{}-{}: offset {at} is out of range, as retention, or a topic that was made anew, leaves it: going on where a new group starts",
+                    self.topics.input(partition.topic),
+                    partition.partition
+                );
+                if let Some(place) = self.places.get_mut(&partition) {
+                    place.start = Start::Reset;
+                    place.asked = false;
+                }
+                return;
+            }
+            ResponseError::NotLeaderOrFollower
+            | ResponseError::LeaderNotAvailable
+            | ResponseError::FencedLeaderEpoch
+            | ResponseError::UnknownLeaderEpoch
+            | ResponseError::UnknownTopicOrPartition
+            | ResponseError::UnknownTopicId
+            | ResponseError::ReplicaNotAvailable
+            | ResponseError::KafkaStorageError
+            | ResponseError::OffsetNotAvailable => cluster.outdated(),
+            _ => (),
+        }
+        self.retry(network, partition, &error.to_string());
+    }
+
+    fn retry<T>(&mut self, network: &Network<T>, partition: TopicPartition, reason: &str) {
+        if let Some(place) = self.places.get_mut(&partition) {
+            place.wait(network);
+        }
+        if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+            log::warn!(
+                "fetch {}-{}: {reason}; trying again ({suppressed} more like this since the last line)",
+                self.topics.input(partition.topic),
+                partition.partition
+            );
+        }
+    }
+
+    /// Whether something that was fetched waits to be lent.
+    pub(super) fn has_records(&self) -> bool {
+        !self.paused && !self.fetched.is_empty()
+    }
+
+    /// Lends records until the taker is full or none is left. Whoever was done with goes back to the network.
+    pub(super) fn lend<T>(
+        &mut self,
+        network: &mut Network<T>,
+        take: &mut impl FnMut(Record<'_>) -> Room,
+    ) -> Result<(), Error> {
+        if self.paused {
+            return Ok(());
+        }
+        while let Some(fetched) = self.fetched.front_mut() {
+            let Some(part) = fetched.parts.front_mut() else {
+                if let Some(done) = self.fetched.pop_front() {
+                    network.recycle(Peer::Broker(done.broker), done.body);
+                }
+                continue;
+            };
+            let partition = part.partition;
+            let before = part.next;
+            let walked = part.walk(self.settings.check_crcs, &mut self.window, take);
+            let (lent, next) = (walked.last, part.next);
+            if next > before && lent.is_none_or(|lent| lent + 1 < next) {
+                self.passed.push((partition, next));
+            }
+            match walked.end {
+                End::Full => return Ok(()),
+                End::Over => {
+                    fetched.parts.pop_front();
+                    if let Some(place) = self.places.get_mut(&partition) {
+                        place.broken = 0;
+                    }
+                }
+                End::Broken(reason) => {
+                    fetched.parts.pop_front();
+                    self.broken(network, partition, next, reason)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch cannot be read. Another fetch may bring it whole.
+    fn broken<T>(
+        &mut self,
+        network: &Network<T>,
+        partition: TopicPartition,
+        next: i64,
+        reason: Broken,
+    ) -> Result<(), Error> {
+        for fetched in &mut self.fetched {
+            fetched.parts.retain(|part| part.partition != partition);
+        }
+        let Some(place) = self.places.get_mut(&partition) else {
+            return Ok(());
+        };
+        place.broken += 1;
+        place.next = next;
+        if place.broken < BROKEN_TIMES && !reason.is_final {
+            self.retry(network, partition, &format!("at offset {next}: {}", reason.text));
+            return Ok(());
+        }
+        Err(Error::Kafka {
+            operation: "fetch",
+            reason: format!(
+                "{}-{}, at offset {next}: {}",
+                self.topics.input(partition.topic),
+                partition.partition,
+                reason.text
+            ),
+        })
+    }
+}
+
+impl Place {
+    fn may_fetch(&mut self, now: Instant) -> bool {
+        if self.not_before.is_some_and(|at| at > now) {
+            return false;
+        }
+        self.not_before = None;
+        self.start == Start::At
+    }
+
+    fn wait<T>(&mut self, network: &Network<T>) {
+        let (first, longest) = network.settings().retry_backoff;
+        self.not_before = Some(Instant::now() + backoff(first, longest, self.failures));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// The offset behind the last whole batch.
+fn end_of(records: &[u8]) -> Option<i64> {
+    let mut end = None;
+    let mut at = 0;
+    while let Some(Found::Batch(header)) = records.get(at..).and_then(BatchHeader::find) {
+        end = Some(header.next_offset());
+        at += header.size;
+    }
+    end
+}
+
+/// How far a walk came.
+struct Walked {
+    /// The offset of the last record that was lent.
+    last: Option<i64>,
+    end: End,
+}
+
+enum End {
+    Full,
+    Over,
+    Broken(Broken),
+}
+
+/// What is wrong with a batch.
+struct Broken {
+    text: String,
+    /// It will be so the next time too.
+    is_final: bool,
+}
+
+impl Broken {
+    fn new(text: impl Into<String>) -> End {
+        End::Broken(Self {
+            text: text.into(),
+            is_final: false,
+        })
+    }
+}
+
+impl Part {
+    fn walk(
+        &mut self,
+        check_crcs: bool,
+        window: &mut Vec<u8>,
+        take: &mut impl FnMut(Record<'_>) -> Room,
+    ) -> Walked {
+        let mut last = None;
+        loop {
+            let Some(mut open) = self.open.take() else {
+                match self.open_next(check_crcs) {
+                    Ok(true) => continue,
+                    Ok(false) => {
+                        return Walked {
+                            last,
+                            end: End::Over,
+                        };
+                    }
+                    Err(end) => return Walked { last, end },
+                }
+            };
+            let end = match &mut open.source {
+                Source::Plain { at, end } => {
+                    let bytes = self.records.get(..*end).unwrap_or_default();
+                    let view = View {
+                        partition: self.partition,
+                        header: &open.header,
+                    };
+                    view.lend(bytes, at, &mut open.left, &mut self.next, &mut last, take)
+                }
+                Source::Inflated { decoder, from, to } => {
+                    let view = View {
+                        partition: self.partition,
+                        header: &open.header,
+                    };
+                    let inflated = Inflated {
+                        decoder,
+                        window,
+                        from,
+                        to,
+                    };
+                    inflated.lend(&view, &mut open.left, &mut self.next, &mut last, take)
+                }
+            };
+            match end {
+                Ok(Room::Left) => {
+                    self.at += open.header.size;
+                    self.next = self.next.max(open.header.next_offset());
+                }
+                Ok(Room::Full) => {
+                    self.open = Some(open);
+                    return Walked {
+                        last,
+                        end: End::Full,
+                    };
+                }
+                Err(reason) => {
+                    return Walked {
+                        last,
+                        end: Broken::new(reason),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Opens the next batch that has records to lend. False where there is none.
+    fn open_next(&mut self, check_crcs: bool) -> Result<bool, End> {
+        loop {
+            let bytes = self.records.get(self.at..).unwrap_or_default();
+            let header = match BatchHeader::find(bytes) {
+                Some(Found::Batch(header)) => header,
+                Some(Found::Partial) => return Ok(false),
+                Some(Found::Old(magic)) => {
+                    return Err(End::Broken(Broken {
+                        text: format!(
+                            "a message of format v{magic}, from before Kafka 0.11, which the client `native` does not read: \
+                             parity-router.client=librdkafka does, in the default build"
+                        ),
+                        is_final: true,
+                    }));
+                }
+                None => return Err(Broken::new("what is there is no record batch")),
+            };
+            if check_crcs && !header.is_intact(bytes) {
+                return Err(Broken::new("the record batch does not have its CRC"));
+            }
+            let over = header.next_offset() <= self.next;
+            if header.is_control() {
+                self.end_transaction(&header);
+            }
+            if over || header.is_control() || self.aborted.covers(&header) || header.count == 0 {
+                self.at += header.size;
+                self.next = self.next.max(header.next_offset());
+                continue;
+            }
+            let source = match Codec::from_attributes(header.attributes) {
+                Some(Codec::None) => Source::Plain {
+                    at: self.at + BATCH_HEADER,
+                    end: self.at + header.size,
+                },
+                Some(codec) => {
+                    let compressed = self
+                        .records
+                        .slice(self.at + BATCH_HEADER..self.at + header.size);
+                    let decoder = compression::reader(codec, compressed)
+                        .map_err(|error| Broken::new(crate::error::report(&error)))?;
+                    Source::Inflated {
+                        decoder: Box::new(decoder),
+                        from: 0,
+                        to: 0,
+                    }
+                }
+                None => {
+                    return Err(Broken::new(format!(
+                        "codec {} is none that is known",
+                        header.codec()
+                    )));
+                }
+            };
+            self.open = Some(Open {
+                header,
+                left: header.count,
+                source,
+            });
+            return Ok(true);
+        }
+    }
+
+    /// A marker ends its producer's transaction; of an aborted one, what comes later counts again.
+    fn end_transaction(&mut self, header: &BatchHeader) {
+        let body = self
+            .records
+            .get(self.at + BATCH_HEADER..self.at + header.size);
+        let marker = body
+            .and_then(RawRecord::read)
+            .and_then(|(record, _)| record.key);
+        // Version and type, two bytes each; type 0 is ABORT.
+        if marker.and_then(|key| key.get(2..4)) == Some(&[0, 0]) {
+            self.aborted.producers.remove(&header.producer_id);
+        }
+    }
+}
+
+/// Of a batch, what is the same for all its records.
+struct View<'a> {
+    partition: TopicPartition,
+    header: &'a BatchHeader,
+}
+
+impl View<'_> {
+    /// Lends records from `at` on. [`Room::Left`] when all were.
+    #[inline]
+    fn lend(
+        &self,
+        bytes: &[u8],
+        at: &mut usize,
+        left: &mut i32,
+        next: &mut i64,
+        last: &mut Option<i64>,
+        take: &mut impl FnMut(Record<'_>) -> Room,
+    ) -> Result<Room, String> {
+        let mut here = *at;
+        let mut room = Room::Left;
+        while *left > 0 && room == Room::Left {
+            let Some((raw, size)) = bytes.get(here..).and_then(RawRecord::read) else {
+                return Err("a record of the batch cannot be read".to_owned());
+            };
+            here += size;
+            *left -= 1;
+            room = self.record(&raw, next, last, take);
+        }
+        *at = here;
+        Ok(room)
+    }
+
+    #[inline(always)]
+    fn record(
+        &self,
+        raw: &RawRecord<'_>,
+        next: &mut i64,
+        last: &mut Option<i64>,
+        take: &mut impl FnMut(Record<'_>) -> Room,
+    ) -> Room {
+        let offset = self.header.base_offset + i64::from(raw.offset_delta);
+        if offset < *next {
+            // The fetch began in the middle of the batch.
+            return Room::Left;
+        }
+        let timestamp = if self.header.has_append_time() {
+            Timestamp::LogAppendTime(self.header.max_timestamp)
+        } else {
+            Timestamp::CreateTime(
+                self.header
+                    .base_timestamp
+                    .wrapping_add(raw.timestamp_delta),
+            )
+        };
+        *next = offset + 1;
+        *last = Some(offset);
+        take(Record {
+            partition: self.partition,
+            offset,
+            timestamp: (timestamp.millis() != crate::client::records::NO_TIMESTAMP)
+                .then_some(timestamp),
+            key: raw.key,
+            value: raw.value,
+            headers: raw.headers,
+        })
+    }
+}
+
+/// A compressed batch while it is walked: a window over what comes out of it, as long as its longest record.
+struct Inflated<'a> {
+    decoder: &'a mut Decoder,
+    window: &'a mut Vec<u8>,
+    from: &'a mut usize,
+    to: &'a mut usize,
+}
+
+impl Inflated<'_> {
+    fn lend(
+        self,
+        view: &View<'_>,
+        left: &mut i32,
+        next: &mut i64,
+        last: &mut Option<i64>,
+        take: &mut impl FnMut(Record<'_>) -> Room,
+    ) -> Result<Room, String> {
+        while *left > 0 {
+            let there = self.window.get(*self.from..*self.to).unwrap_or_default();
+            let wanted = match RawRecord::size(there) {
+                Some(size) if size <= there.len() => {
+                    let Some((raw, _)) = RawRecord::read(there) else {
+                        return Err("a record of the batch cannot be read".to_owned());
+                    };
+                    *self.from += size;
+                    *left -= 1;
+                    if view.record(&raw, next, last, take) == Room::Full {
+                        return Ok(Room::Full);
+                    }
+                    continue;
+                }
+                Some(size) if size > MAX_RECORD => {
+                    return Err(format!("a record of {size} bytes"));
+                }
+                size => size.unwrap_or_default(),
+            };
+            // What is there moves to the front, and more comes behind it.
+            self.window.copy_within(*self.from..*self.to, 0);
+            *self.to -= *self.from;
+            *self.from = 0;
+            // Not all the room at once: a length may lie.
+            let room = (*self.to + INFLATE).max(wanted.min(2 * *self.to + INFLATE));
+            if self.window.len() < room {
+                self.window.resize(room, 0);
+            }
+            let free = self.window.get_mut(*self.to..).unwrap_or_default();
+            match self.decoder.read(free) {
+                Ok(0) => return Err("the compressed batch ends too early".to_owned()),
+                Ok(read) => *self.to += read,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(Room::Left)
+    }
+}
