@@ -80,6 +80,10 @@ impl Service {
                 reason: "the client native is not in this build".to_owned(),
             }),
             #[cfg(feature = "librdkafka")]
+            ClientKind::Librdkafka if std::env::var_os("NATIVE").is_some() => {
+                start_pipeline::<crate::client::Native>(&config, &health, &stop, &events.0)
+            }
+            #[cfg(feature = "librdkafka")]
             ClientKind::Librdkafka => {
                 start_pipeline::<Librdkafka>(&config, &health, &stop, &events.0)
             }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub(crate) use batch::Batch;
 pub(crate) use kafka::KafkaRust;
+pub(crate) use native::Native;
 #[cfg(feature = "librdkafka")]
 pub(crate) use librdkafka::{Librdkafka, embedded::EmbeddedBroker};
 

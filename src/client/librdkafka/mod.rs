@@ -3,7 +3,7 @@
 mod admin;
 mod consumer;
 pub(crate) mod embedded;
-mod producer;
+pub(crate) mod producer;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;

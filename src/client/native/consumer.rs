@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    BrokerId, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
+    BrokerId, ConsumerGroupHeartbeatRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
     ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use super::admin;
 use super::cluster::Cluster;
+use super::consumer_group::ConsumerGroup;
 use super::coordinator::{Coordinator, Identity, topic_name};
 use super::fetch::{Fetcher, Start};
 use super::group::{self, Group};
 use super::network::{Arrival, Network, Peer, Reach, Response};
 use crate::client::{Event, NotReady, Record, Room};
 use crate::config::{
-    self, Group as GroupName, InstanceShare, Isolation, StartOffset, Subscription, TopicSettings,
+    self, Group as GroupName, GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription, TopicSettings,
 };
 use crate::error::Error;
 use crate::offsets::{NextOffset, TopicPartition};
@@ -36,6 +37,7 @@ enum Tag {
     Metadata,
     Coordinator,
     Group(group::Step),
+    ConsumerGroup,
     Committed,
     ListOffsets(i32),
     Commit,
@@ -46,6 +48,8 @@ enum Tag {
 enum Membership {
     /// As a member of the group.
     Classic(Box<Group>),
+    /// As a member of the group, by the newer protocol.
+    Consumer(Box<ConsumerGroup>),
     /// By their numbers; with a group's name, offsets are committed under it all the same.
     Manual(InstanceShare),
 }
@@ -79,11 +83,16 @@ impl Consumer {
                 (Some(Coordinator::new(name)), Membership::Manual(share))
             }
             (GroupName::Named(name), None) => {
-                let group = Group::new(&input.consumer, topics);
-                (
-                    Some(Coordinator::new(name)),
-                    Membership::Classic(Box::new(group)),
-                )
+                let consumer = &input.consumer;
+                let membership = match consumer.group_protocol {
+                    GroupProtocol::Classic => {
+                        Membership::Classic(Box::new(Group::new(consumer, topics)))
+                    }
+                    GroupProtocol::Consumer => {
+                        Membership::Consumer(Box::new(ConsumerGroup::new(consumer, topics)))
+                    }
+                };
+                (Some(Coordinator::new(name)), membership)
             }
         };
         Self {
@@ -122,7 +131,7 @@ impl Consumer {
         }
         self.tell_availability();
         self.cluster.ask(&mut self.network, Tag::Metadata);
-        self.tend_group();
+        self.tend_group()?;
         self.ask_places();
         self.fetcher
             .fetch(&mut self.network, &mut self.cluster, Tag::Fetch);
@@ -140,33 +149,38 @@ impl Consumer {
         }
     }
 
-    fn tend_group(&mut self) {
+    fn tend_group(&mut self) -> Result<(), Error> {
         let Some(coordinator) = &mut self.coordinator else {
-            return;
+            return Ok(());
         };
         let Some(peer) = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator)
         else {
-            return;
+            return Ok(());
         };
-        if let Membership::Classic(group) = &mut self.membership {
-            group.tend(
-                &mut self.network,
-                &mut self.cluster,
-                coordinator,
-                peer,
-                Tag::Group,
-            );
+        let (network, cluster) = (&mut self.network, &mut self.cluster);
+        match &mut self.membership {
+            Membership::Classic(group) => {
+                group.tend(network, cluster, coordinator, peer, Tag::Group);
+            }
+            Membership::Consumer(group) => {
+                let (events, tag) = (&mut self.events, Tag::ConsumerGroup);
+                let added = group.tend(network, cluster, coordinator, peer, events, tag)?;
+                self.fetcher.add(&added, Start::Committed);
+            }
+            Membership::Manual(_) => (),
         }
         if self.commit.is_none()
             && let Some(offsets) = self.next_commit.take()
         {
             self.send_commit(peer, offsets);
         }
+        Ok(())
     }
 
     fn identity(&self) -> Identity {
         match &self.membership {
             Membership::Classic(group) => group.identity(),
+            Membership::Consumer(group) => group.identity(),
             Membership::Manual(_) => Identity {
                 generation: -1,
                 ..Identity::default()
@@ -272,6 +286,11 @@ impl Consumer {
                     group.unanswered(&self.network, step);
                 }
             }
+            Tag::ConsumerGroup => {
+                if let Membership::Consumer(group) = &mut self.membership {
+                    group.unanswered(&self.network);
+                }
+            }
             Tag::Committed => self.ask_again(Start::Committed, None),
             Tag::ListOffsets(leader) => {
                 self.cluster.outdated();
@@ -331,6 +350,7 @@ impl Consumer {
                 self.cluster.answered(&self.network, &answer);
                 match &mut self.membership {
                     Membership::Classic(group) => group.watch(&self.cluster, &mut self.events),
+                    Membership::Consumer(_) => (),
                     Membership::Manual(share) => {
                         let share = *share;
                         self.assign(share);
@@ -382,6 +402,14 @@ impl Consumer {
                         let answer = read!(HeartbeatRequest);
                         group.beaten(network, coordinator, generation, &answer, events)?;
                     }
+                }
+            }
+            Tag::ConsumerGroup => {
+                let answer = read!(ConsumerGroupHeartbeatRequest);
+                if let (Membership::Consumer(group), Some(coordinator)) =
+                    (&mut self.membership, &mut self.coordinator)
+                {
+                    group.answered(&self.network, coordinator, &answer, &mut self.events)?;
                 }
             }
             Tag::Committed => {
@@ -493,7 +521,8 @@ impl Consumer {
                 Membership::Classic(group) => {
                     group.failed(&self.network, coordinator, error, &mut self.events)
                 }
-                Membership::Manual(_) => Ok(()),
+                // Its heartbeats tell it too.
+                Membership::Consumer(_) | Membership::Manual(_) => Ok(()),
             },
             ResponseError::GroupAuthorizationFailed => Err(group::fatal(error.to_string())),
             _ => Ok(()),
@@ -577,6 +606,7 @@ impl Consumer {
     fn due(&self) -> Option<Instant> {
         let group = match &self.membership {
             Membership::Classic(group) => group.due(),
+            Membership::Consumer(group) => group.due(),
             Membership::Manual(_) => None,
         };
         let coordinator = self.coordinator.as_ref().and_then(Coordinator::due);
@@ -674,19 +704,16 @@ impl crate::client::Consumer for Consumer {
         if let Some(offsets) = &mut self.next_commit {
             offsets.retain(|offset| !gone(offset));
         }
-        if let Membership::Classic(group) = &mut self.membership {
-            group.release(partitions);
+        match &mut self.membership {
+            Membership::Classic(group) => group.release(partitions),
+            Membership::Consumer(group) => group.release(partitions),
+            Membership::Manual(_) => (),
         }
         Ok(())
     }
 
     fn close(mut self) {
-        let (Membership::Classic(group), Some(coordinator)) =
-            (&self.membership, &mut self.coordinator)
-        else {
-            return;
-        };
-        let Some(request) = group.leave(coordinator) else {
+        let Some(coordinator) = &mut self.coordinator else {
             return;
         };
         let peer = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator);
@@ -694,7 +721,20 @@ impl crate::client::Consumer for Consumer {
             return;
         };
         let until = Instant::now() + LEAVE_WITHIN;
-        if let Err(error) = self.network.call(peer, &request, Tag::Call, until) {
+        let left = match &self.membership {
+            Membership::Classic(group) => group.leave(coordinator).map(|request| {
+                self.network
+                    .call(peer, &request, Tag::Call, until)
+                    .map(drop)
+            }),
+            Membership::Consumer(group) => group.leave(coordinator).map(|request| {
+                self.network
+                    .call(peer, &request, Tag::Call, until)
+                    .map(drop)
+            }),
+            Membership::Manual(_) => None,
+        };
+        if let Some(Err(error)) = left {
             log::debug!("leave the group: {error}");
         }
     }

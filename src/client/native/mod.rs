@@ -9,6 +9,7 @@
 //! | `admin` | topics that are to be there before records flow |
 //! | `coordinator` | the group's coordinator, and its offsets |
 //! | `group` | membership by the classic protocol; `assignor` for its leader |
+//! | `consumer_group` | membership by the protocol of KIP-848 |
 //! | `fetch` | where each partition is read, and how records are lent |
 //! | `compression` | the codecs of record batches |
 //! | `consumer`, `produce` | the two sides of the seam, which put these together |
@@ -19,6 +20,7 @@ mod cluster;
 mod compression;
 mod connection;
 mod consumer;
+mod consumer_group;
 mod coordinator;
 mod fetch;
 mod group;
@@ -44,5 +46,47 @@ fn budget(memory: usize) -> Budget {
     Budget {
         batch_bytes: part,
         fetch_bytes: 2 * part,
+    }
+}
+
+use super::{Bounds, Client};
+use crate::config::{Cluster, ProducerSettings, Subscription};
+use crate::error::Error;
+use crate::topics::Topics;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) enum Native {}
+
+impl Client for Native {
+    type Consumer = consumer::Consumer;
+    type Producer = super::librdkafka::producer::Producer;
+
+    fn bounds(cluster: &Cluster) -> Bounds {
+        let Budget { batch_bytes, .. } = budget(cluster.memory);
+        Bounds {
+            rounds: ROUNDS,
+            round_records: 1000,
+            // Where both lanes get their share, each batch is nearly full.
+            round_bytes: 2 * batch_bytes - batch_bytes / 4,
+            part_bytes: batch_bytes,
+        }
+    }
+
+    fn consumer(
+        cluster: &Cluster,
+        input: &Subscription,
+        topics: &Topics,
+    ) -> Result<Self::Consumer, Error> {
+        Ok(consumer::Consumer::new(cluster, input, topics))
+    }
+
+    fn producer(
+        cluster: &Cluster,
+        settings: &ProducerSettings,
+        topics: &Topics,
+        name: &'static str,
+    ) -> Result<Self::Producer, Error> {
+        super::librdkafka::producer::Producer::new(cluster, settings, topics, name)
     }
 }
