@@ -4,7 +4,7 @@ use super::read::{APP_LABEL, STREAM_NAME};
 use crate::properties::undotted;
 
 /// Properties that every role reads, in the order of the README's table.
-pub(super) const COMMON: [&str; 14] = [
+pub(super) const COMMON: [&str; 15] = [
     "spring.cloud.stream.kafka.binder.brokers",
     "spring.cloud.stream.kafka.binder.defaultBrokerPort",
     "spring.cloud.stream.kafka.binder.autoCreateTopics",
@@ -12,6 +12,7 @@ pub(super) const COMMON: [&str; 14] = [
     "spring.cloud.stream.kafka.binder.replicationFactor",
     "parity-router.role",
     "parity-router.client",
+    "parity-router.memory",
     "server.port",
     "server.address",
     "management.server.port",
@@ -30,28 +31,45 @@ pub(super) const GIVEN_BY_DATA_FLOW: [&str; 4] = [
 ];
 
 /// Properties that the roles with an input read.
-pub(super) const INPUT: [&str; 3] = [
+pub(super) const INPUT: [&str; 8] = [
     "spring.cloud.stream.bindings.input.destination",
     "spring.cloud.stream.bindings.input.group",
     "spring.cloud.stream.kafka.bindings.input.consumer.startOffset",
+    "spring.cloud.stream.kafka.bindings.input.consumer.autoRebalanceEnabled",
+    "spring.cloud.stream.bindings.input.consumer.instanceIndex",
+    "spring.cloud.stream.bindings.input.consumer.instanceCount",
+    "spring.cloud.stream.instanceIndex",
+    "spring.cloud.stream.instanceCount",
 ];
 
+/// Properties that the roles with an output read.
+pub(super) const OUTPUT: [&str; 1] = ["spring.cloud.stream.kafka.binder.requiredAcks"];
+
 /// Properties of the router alone.
-pub(super) const ROUTER: [&str; 4] = [
+pub(super) const ROUTER: [&str; 10] = [
     "spring.cloud.stream.bindings.even.destination",
     "spring.cloud.stream.bindings.odd.destination",
     "spring.cloud.stream.kafka.bindings.input.consumer.dlqName",
     "parity-router.invalid",
+    "spring.cloud.stream.kafka.bindings.even.producer.compressionType",
+    "spring.cloud.stream.kafka.bindings.even.producer.batchTimeout",
+    "spring.cloud.stream.kafka.bindings.even.producer.bufferSize",
+    "spring.cloud.stream.kafka.bindings.odd.producer.compressionType",
+    "spring.cloud.stream.kafka.bindings.odd.producer.batchTimeout",
+    "spring.cloud.stream.kafka.bindings.odd.producer.bufferSize",
 ];
 
 /// Properties of the time source alone.
-pub(super) const TIME: [&str; 6] = [
+pub(super) const TIME: [&str; 9] = [
     "spring.cloud.stream.bindings.output.destination",
     "time.date-format",
     "spring.integration.poller.fixed-delay",
     "spring.integration.poller.fixed-rate",
     "spring.integration.poller.initial-delay",
     "spring.integration.poller.cron",
+    "spring.cloud.stream.kafka.bindings.output.producer.compressionType",
+    "spring.cloud.stream.kafka.bindings.output.producer.batchTimeout",
+    "spring.cloud.stream.kafka.bindings.output.producer.bufferSize",
 ];
 
 /// Properties of the log sink alone.
@@ -62,8 +80,8 @@ pub(super) const LOG: [&str; 4] = [
     "spring.application.name",
 ];
 
-/// What Spring's time source and log sink have called them before or since.
-pub(super) const OTHER_SPELLINGS: [&str; 12] = [
+/// What Spring has called them before or since, and what asks for what is so anyway.
+pub(super) const OTHER_SPELLINGS: [&str; 18] = [
     "spring.cloud.stream.poller.fixed-delay",
     "spring.cloud.stream.poller.initial-delay",
     "spring.cloud.stream.poller.cron",
@@ -76,6 +94,12 @@ pub(super) const OTHER_SPELLINGS: [&str; 12] = [
     "log.consumer.name",
     "log.consumer.level",
     "log.consumer.expression",
+    "spring.cloud.stream.kafka.bindings.even.producer.compression",
+    "spring.cloud.stream.kafka.bindings.even.producer.sync",
+    "spring.cloud.stream.kafka.bindings.odd.producer.compression",
+    "spring.cloud.stream.kafka.bindings.odd.producer.sync",
+    "spring.cloud.stream.kafka.bindings.output.producer.compression",
+    "spring.cloud.stream.kafka.bindings.output.producer.sync",
 ];
 
 /// Every property that is read.
@@ -84,6 +108,7 @@ fn all() -> impl Iterator<Item = &'static str> {
         COMMON.as_slice(),
         &GIVEN_BY_DATA_FLOW,
         &INPUT,
+        &OUTPUT,
         &ROUTER,
         &TIME,
         &LOG,
@@ -106,15 +131,20 @@ const MAX_WARNINGS: usize = 10;
 
 /// A sentence for each name that is not known but was meant to be.
 pub(super) fn near_misses<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
-    let mut warnings: Vec<String> = given
+    let warnings: Vec<String> = given
         .filter_map(|(name, origin)| near_miss(name, origin))
         .collect();
-    if warnings.len() > MAX_WARNINGS {
-        let more = warnings.len() - MAX_WARNINGS;
-        warnings.truncate(MAX_WARNINGS);
-        warnings.push(format!("and {more} more properties that are not known"));
+    bounded(warnings, "more properties that are not known")
+}
+
+/// The first of the sentences, and how many there are besides: `more` says of what.
+pub(super) fn bounded(mut sentences: Vec<String>, more: &str) -> Vec<String> {
+    if sentences.len() > MAX_WARNINGS {
+        let others = sentences.len() - MAX_WARNINGS;
+        sentences.truncate(MAX_WARNINGS);
+        sentences.push(format!("and {others} {more}"));
     }
-    warnings
+    sentences
 }
 
 fn near_miss(name: &str, origin: &str) -> Option<String> {
@@ -240,8 +270,8 @@ mod tests {
 
         fn names(role: RoleName) -> BTreeSet<&'static str> {
             let own: &[&[&str]] = match role {
-                RoleName::Router => &[&INPUT, &ROUTER],
-                RoleName::Time => &[&TIME],
+                RoleName::Router => &[&INPUT, &OUTPUT, &ROUTER],
+                RoleName::Time => &[&OUTPUT, &TIME],
                 RoleName::Log => &[&INPUT, &LOG],
             };
             own.iter()

@@ -1,6 +1,8 @@
 //! Finished, validated values: what the program works with. Raw properties stop here.
 
 mod client;
+mod kafka;
+mod kafka_names;
 mod known;
 mod read;
 mod roles;
@@ -183,6 +185,17 @@ pub(crate) enum ClientKind {
     Librdkafka,
     /// The pure-Rust `kafka` crate.
     Kafka,
+}
+
+impl ClientKind {
+    /// As it is written in the property.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Librdkafka => "librdkafka",
+            Self::Kafka => "kafka",
+        }
+    }
 }
 
 /// The consumer group (`spring.cloud.stream.bindings.input.group`).

@@ -3,17 +3,24 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::kafka::Setting;
 use super::known;
 use super::{
-    ActuatorSettings, ClientKind, Cluster, Config, ConnectionSettings, ConsumerSettings,
-    DEFAULT_MEMORY, Group, Info, Invalid, ProducerSettings, Role, RoleName, RouterSettings,
-    StartOffset, Subscription, TopicSettings,
+    ActuatorSettings, ClientKind, Cluster, Config, Group, Info, Invalid, Role, RoleName,
+    RouterSettings, StartOffset, Subscription, TopicSettings,
 };
 use crate::error::Problem;
 use crate::properties::{Properties, Value};
 
 /// The group of who has neither a group nor a stream.
 pub(super) const DEFAULT_GROUP: &str = "parity-router";
+
+/// The client of who names none.
+const DEFAULT_CLIENT: ClientKind = if cfg!(feature = "librdkafka") {
+    ClientKind::Librdkafka
+} else {
+    ClientKind::Kafka
+};
 
 /// Data Flow's names for the stream and for the application in it.
 pub(super) const STREAM_NAME: &str = "spring.cloud.dataflow.stream.name";
@@ -42,11 +49,8 @@ impl Config {
         role: Option<RoleName>,
         arguments: &[String],
     ) -> Result<(Self, Vec<String>), Vec<Problem>> {
-        let mut reader = Reader {
-            properties,
-            problems: properties.problems.clone(),
-            warnings: properties.warnings.clone(),
-        };
+        let mut reader = Reader::new(properties);
+        reader.warnings.extend(properties.warnings.iter().cloned());
         reader
             .warnings
             .extend(known::near_misses(properties.given()));
@@ -60,11 +64,7 @@ impl Config {
 
     /// Where the actuator listens, for who only wants to ask it.
     pub(crate) fn read_actuator(properties: &Properties) -> Result<ActuatorSettings, Vec<Problem>> {
-        let mut reader = Reader {
-            properties,
-            problems: properties.problems.clone(),
-            warnings: Vec::new(),
-        };
+        let mut reader = Reader::new(properties);
         let settings = reader.actuator();
         if reader.problems.is_empty() {
             Ok(settings)
@@ -75,22 +75,40 @@ impl Config {
 }
 
 pub(super) struct Reader<'a> {
-    properties: &'a Properties,
+    pub(super) properties: &'a Properties,
     problems: Vec<Problem>,
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    /// What is read first, since it decides on what can be.
+    pub(super) client: ClientKind,
+    /// Kafka's own names that are given.
+    pub(super) settings: Vec<Setting>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(properties: &'a Properties) -> Self {
+        Self {
+            properties,
+            problems: properties.problems.clone(),
+            warnings: Vec::new(),
+            client: DEFAULT_CLIENT,
+            settings: Vec::new(),
+        }
+    }
 }
 
 impl Reader<'_> {
     fn config(&mut self, role: Option<RoleName>, arguments: &[String]) -> Config {
         let role = role.unwrap_or_else(|| self.role());
+        self.client = self.client();
+        self.collect_kafka(role);
         let (role, inputs, outputs) = match role {
             RoleName::Router => self.router(),
             RoleName::Time => self.time(),
             RoleName::Log => self.log(),
         };
         let brokers = self.brokers();
-        Config {
-            client: self.client(),
+        let config = Config {
+            client: self.client,
             info: Info {
                 role: role.name(),
                 stream_name: self.text(STREAM_NAME),
@@ -106,13 +124,15 @@ impl Reader<'_> {
             cluster: Cluster {
                 brokers,
                 topics: self.topic_settings(),
-                connection: ConnectionSettings::default(),
-                memory: DEFAULT_MEMORY,
-                librdkafka: Vec::new(),
+                connection: self.connection(),
+                memory: self.memory(),
+                librdkafka: self.common_pairs(),
             },
             actuator: self.actuator(),
             role,
-        }
+        };
+        self.judge_kafka();
+        config
     }
 
     fn role(&mut self) -> RoleName {
@@ -146,10 +166,10 @@ impl Reader<'_> {
                     topics: topics.clone(),
                     group,
                     start_offset,
-                    consumer: ConsumerSettings::default(),
+                    consumer: self.consumer_settings(),
                 },
-                even_producer: ProducerSettings::default(),
-                odd_producer: ProducerSettings::default(),
+                even_producer: self.producer_settings("even"),
+                odd_producer: self.producer_settings("odd"),
             }),
             vec![("input", topics.join(","))],
             vec![("even", even), ("odd", odd)],
@@ -181,13 +201,8 @@ impl Reader<'_> {
 
     fn client(&mut self) -> ClientKind {
         const NAME: &str = "parity-router.client";
-        let default = if cfg!(feature = "librdkafka") {
-            ClientKind::Librdkafka
-        } else {
-            ClientKind::Kafka
-        };
         let Some(value) = self.given(NAME) else {
-            return default;
+            return DEFAULT_CLIENT;
         };
         match value.text.as_str() {
             "native" => ClientKind::Native,
@@ -197,11 +212,11 @@ impl Reader<'_> {
                 NAME,
                 &value,
                 "this build has not the client librdkafka, which the default build (cargo feature librdkafka) has; allowed here: native or kafka",
-                default,
+                DEFAULT_CLIENT,
             ),
             _ => {
                 let allowed = if cfg!(feature = "librdkafka") { "native, librdkafka or kafka" } else { "native or kafka" };
-                self.not_allowed(NAME, &value, allowed, default)
+                self.not_allowed(NAME, &value, allowed, DEFAULT_CLIENT)
             }
         }
     }
@@ -262,7 +277,7 @@ impl Reader<'_> {
             StartOffset::Earliest
         };
         let Some(value) = self.given(NAME) else {
-            return default;
+            return self.offset_reset(default);
         };
         match value.text.to_ascii_lowercase().as_str() {
             "earliest" => StartOffset::Earliest,
@@ -447,11 +462,15 @@ impl Reader<'_> {
 
     /// Notes a problem; gives back `instead`, to go on with.
     pub(super) fn problem<T>(&mut self, name: &str, value: &Value, message: &str, instead: T) -> T {
-        self.problems.push(Problem {
+        let problem = Problem {
             property: name.to_owned(),
             origin: value.origin.clone(),
             message: message.to_owned(),
-        });
+        };
+        // What two bindings read is told once.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
         instead
     }
 }
@@ -475,7 +494,7 @@ fn by_default(text: &str) -> Value {
 }
 
 /// Whether Kafka takes it as the name of a topic (`org.apache.kafka.common.internals.Topic`).
-fn is_topic(name: &str) -> bool {
+pub(super) fn is_topic(name: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.chars().all(legal)
 }
@@ -563,6 +582,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::{ConsumerSettings, ProducerSettings};
 
     const RECIPE: [&str; 3] = [
         "--spring.cloud.stream.bindings.input.destination=timeDest",

@@ -8,10 +8,7 @@ use jiff::{Span, SpanRelativeTo};
 use log::Level;
 
 use super::read::{APP_LABEL, Bindings, DEFAULT_GROUP, Reader, STREAM_NAME};
-use super::{
-    ConsumerSettings, Group, LogSettings, Pace, Poller, ProducerSettings, Role, Subscription,
-    TimeSettings,
-};
+use super::{Group, LogSettings, Pace, Poller, Role, Subscription, TimeSettings};
 use crate::properties::Value;
 use crate::roles::log::Expression;
 use crate::roles::time::DatePattern;
@@ -38,7 +35,7 @@ impl Reader<'_> {
                 DatePattern::new,
             ),
             poller: self.poller(),
-            producer: ProducerSettings::default(),
+            producer: self.producer_settings("output"),
         };
         (Role::Time(settings), Vec::new(), vec![("output", output)])
     }
@@ -155,7 +152,7 @@ impl Reader<'_> {
                 topics,
                 group,
                 start_offset,
-                consumer: ConsumerSettings::default(),
+                consumer: self.consumer_settings(),
             },
             name: self.logger_name(),
             level: self.log_level(),
