@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::actuator;
 #[cfg(feature = "librdkafka")]
 use crate::client::Librdkafka;
-use crate::client::{Batch, Client, KafkaRust};
+use crate::client::{Batch, Client, KafkaRust, Native};
 use crate::config::{
     ClientKind, Cluster, Config, ProducerSettings, Role, RoleName, RouterSettings,
 };
@@ -75,14 +75,7 @@ impl Service {
         })?;
         let stop = Stop::default();
         let pipeline = match config.client {
-            ClientKind::Native => Err(Error::Kafka {
-                operation: "start",
-                reason: "the client native is not in this build".to_owned(),
-            }),
-            #[cfg(feature = "librdkafka")]
-            ClientKind::Librdkafka if std::env::var_os("NATIVE").is_some() => {
-                start_pipeline::<crate::client::Native>(&config, &health, &stop, &events.0)
-            }
+            ClientKind::Native => start_pipeline::<Native>(&config, &health, &stop, &events.0),
             #[cfg(feature = "librdkafka")]
             ClientKind::Librdkafka => {
                 start_pipeline::<Librdkafka>(&config, &health, &stop, &events.0)

@@ -455,3 +455,131 @@ fn put<const N: usize>(header: &mut [u8; BATCH_HEADER], at: usize, bytes: [u8; N
         *place = bytes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_varint(value: i64, bytes: &[u8]) {
+        let mut written = Vec::new();
+        write_varint(&mut written, value);
+        assert_eq!(written, bytes);
+        assert_eq!(varint_len(value), bytes.len());
+        let mut cursor = Cursor { bytes, at: 0 };
+        assert_eq!(cursor.varint(), Some(value));
+        assert_eq!(cursor.at, bytes.len());
+    }
+
+    /// As protocol buffers have them ("ZigZag"), which Kafka's guide refers to.
+    #[test]
+    fn varints() {
+        check_varint(0, &[0]);
+        check_varint(-1, &[1]);
+        check_varint(1, &[2]);
+        check_varint(63, &[0x7e]);
+        check_varint(-64, &[0x7f]);
+        check_varint(64, &[0x80, 1]);
+        check_varint(i64::MAX, &[0xfe, 255, 255, 255, 255, 255, 255, 255, 255, 1]);
+        check_varint(i64::MIN, &[255, 255, 255, 255, 255, 255, 255, 255, 255, 1]);
+        for endless in [&[0x80; 11][..], &[0xff; 11], &[0x80], &[]] {
+            let mut cursor = Cursor {
+                bytes: endless,
+                at: 0,
+            };
+            assert_eq!(cursor.varint(), None);
+        }
+    }
+
+    /// A batch of one record, put together by Kafka's protocol guide; its CRC is left at zero.
+    const BATCH: [u8; 73] = [
+        0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 61, 0, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 9, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+        255, 255, 255, 0, 0, 0, 1, 22, 0, 0, 0, 2, 97, 2, 49, 2, 2, 104, 0,
+    ];
+
+    #[test]
+    fn a_header_is_found() {
+        let Some(Found::Batch(header)) = BatchHeader::find(&BATCH) else {
+            unreachable!("no batch");
+        };
+        assert_eq!((header.base_offset, header.size, header.count), (5, 73, 1));
+        assert_eq!((header.base_timestamp, header.next_offset()), (9, 6));
+        for short in 0..BATCH.len() {
+            assert_eq!(
+                BatchHeader::find(BATCH.get(..short).unwrap()),
+                Some(Found::Partial)
+            );
+        }
+        for (magic, found) in [(0, Some(Found::Old(0))), (1, Some(Found::Old(1))), (3, None)] {
+            let mut bytes = BATCH;
+            bytes[16] = magic;
+            assert_eq!(BatchHeader::find(&bytes), found);
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_written_is_intact_and_a_changed_one_is_not() {
+        let records = b"\x16\0\0\0\x02a\x021\x02\x02h\0";
+        let stamp = Stamp {
+            attributes: 0,
+            base_timestamp: 9,
+            max_timestamp: 9,
+            producer: (-1, -1),
+            base_sequence: -1,
+            count: 1,
+        };
+        let batch = [stamp.header(records).as_slice(), records].concat();
+        let Some(Found::Batch(header)) = BatchHeader::find(&batch) else {
+            unreachable!("no batch");
+        };
+        assert!(header.is_intact(&batch));
+        for place in CRC_FROM..batch.len() {
+            let mut changed = batch.clone();
+            changed[place] ^= 1;
+            assert!(!header.is_intact(&changed));
+        }
+    }
+
+    #[test]
+    fn headers_are_listed_and_extended() {
+        let mut buffer = HeadersBuffer::default();
+        assert_eq!(buffer.headers().iter().count(), 0);
+        buffer.begin(2);
+        buffer.push(b"a", Some(b"1"));
+        buffer.push(b"", None);
+        let mut extended = HeadersBuffer::extend(buffer.headers(), 1);
+        extended.push(b"b", Some(b""));
+        let expected: [(&[u8], Option<&[u8]>); 3] =
+            [(b"a", Some(b"1")), (b"", None), (b"b", Some(b""))];
+        assert_eq!(extended.headers().iter().collect::<Vec<_>>(), expected);
+        // Behind a count that is too high there is nothing.
+        assert_eq!(Headers(&[20, 2, b'a', 0]).iter().count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            BatchHeader::find(&bytes);
+            RawRecord::size(&bytes);
+            if let Some((record, size)) = RawRecord::read(&bytes) {
+                prop_assert!(size <= bytes.len());
+                prop_assert!(record.headers.iter().count() <= bytes.len());
+            }
+            Headers(&bytes).iter().count();
+        }
+
+        #[test]
+        fn any_length_is_copied(bytes in prop::collection::vec(any::<u8>(), 0..80), before in 0..5_usize) {
+            let mut out = vec![0; before + bytes.len()];
+            let mut writer = Writer { out: &mut out, at: before };
+            writer.copy(&bytes);
+            prop_assert_eq!(writer.at, before + bytes.len());
+            prop_assert_eq!(out.get(before..).unwrap(), bytes.as_slice());
+        }
+    }
+}

@@ -231,3 +231,128 @@ fn varint(bytes: &mut &[u8]) -> Option<u32> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
+    use kafka_protocol::messages::metadata_response::{
+        MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    };
+    use kafka_protocol::messages::{
+        BrokerId, JoinGroupResponse, MetadataResponse, ResponseHeader, TopicName,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Each request's reader, for all of its versions.
+    pub(super) fn read_all(bytes: &Bytes) {
+        macro_rules! read {
+            ($($request:ty)*) => {$(
+                for &(version, _) in <$request>::SPOKEN {
+                    let _ = decode::<$request>(bytes, version);
+                }
+            )*};
+        }
+        read!(ApiVersionsRequest MetadataRequest FindCoordinatorRequest JoinGroupRequest SyncGroupRequest HeartbeatRequest
+            LeaveGroupRequest OffsetCommitRequest OffsetFetchRequest ListOffsetsRequest CreateTopicsRequest InitProducerIdRequest
+            ConsumerGroupHeartbeatRequest FetchRequest ProduceRequest);
+    }
+
+    /// An empty answer of each request in each version, as the crate writes it, is one that fits; so is one with something in it.
+    #[test]
+    fn shapes_are_those_of_the_answers() {
+        macro_rules! check {
+            ($($request:ty)*) => {$(
+                for &(version, shape) in <$request>::SPOKEN {
+                    let answer = <$request as Request>::Response::default();
+                    let mut bytes = BytesMut::new();
+                    answer.encode(&mut bytes, version).unwrap();
+                    assert_eq!(fits(shape, &bytes), Some(bytes.len()), "{} {version}", <$request>::NAME);
+                }
+            )*};
+        }
+        check!(ApiVersionsRequest MetadataRequest FindCoordinatorRequest JoinGroupRequest SyncGroupRequest HeartbeatRequest
+            LeaveGroupRequest OffsetCommitRequest OffsetFetchRequest ListOffsetsRequest CreateTopicsRequest InitProducerIdRequest
+            ConsumerGroupHeartbeatRequest FetchRequest ProduceRequest);
+    }
+
+    fn answer<R: Spoken>(response: &R::Response, version: i16) -> Bytes {
+        let mut bytes = BytesMut::new();
+        ResponseHeader::default()
+            .with_correlation_id(7)
+            .encode(&mut bytes, R::Response::header_version(version))
+            .unwrap();
+        response.encode(&mut bytes, version).unwrap();
+        bytes.freeze()
+    }
+
+    fn metadata() -> MetadataResponse {
+        let partition = MetadataResponsePartition::default()
+            .with_leader_id(BrokerId(1))
+            .with_replica_nodes(vec![BrokerId(1), BrokerId(2)]);
+        let topic = MetadataResponseTopic::default()
+            .with_name(Some(TopicName(StrBytes::from_static_str("timeDest"))))
+            .with_partitions(vec![partition.clone(), partition]);
+        let broker = MetadataResponseBroker::default()
+            .with_node_id(BrokerId(1))
+            .with_host(StrBytes::from_static_str("localhost"))
+            .with_port(9092);
+        MetadataResponse::default()
+            .with_brokers(vec![broker])
+            .with_topics(vec![topic])
+    }
+
+    #[test]
+    fn answers_are_read() {
+        for &(version, _) in MetadataRequest::SPOKEN {
+            let bytes = answer::<MetadataRequest>(&metadata(), version);
+            let read = decode::<MetadataRequest>(&bytes, version).unwrap();
+            assert_eq!(read.brokers, metadata().brokers);
+            assert_eq!(read.topics.first().unwrap().partitions.len(), 2);
+            for short in 0..bytes.len() {
+                assert!(decode::<MetadataRequest>(&bytes.slice(..short), version).is_err());
+            }
+        }
+        let member = JoinGroupResponseMember::default().with_metadata(Bytes::from_static(b"x"));
+        let joined = JoinGroupResponse::default().with_members(vec![member.clone(), member]);
+        let read =
+            decode::<JoinGroupRequest>(&answer::<JoinGroupRequest>(&joined, 5), 5).unwrap();
+        assert_eq!(read.members.len(), 2);
+    }
+
+    #[test]
+    fn a_count_that_lies_is_refused() {
+        // Correlation id, and then an array of 2,147,483,647 topics.
+        let bytes = Bytes::from_static(b"\0\0\0\0\x7f\xff\xff\xff");
+        assert!(decode::<ProduceRequest>(&bytes, 7).is_err());
+    }
+
+    #[test]
+    fn versions_meet() {
+        assert_eq!(common_version::<FetchRequest>((4, 18)), Some(11));
+        assert_eq!(common_version::<FetchRequest>((0, 10)), Some(10));
+        assert_eq!(common_version::<FetchRequest>((0, 9)), None);
+        assert_eq!(common_version::<FetchRequest>((12, 18)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            read_all(&Bytes::from(bytes));
+        }
+
+        /// Close to a real one.
+        #[test]
+        fn a_changed_answer_is_read_or_refused(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            for &(version, _) in MetadataRequest::SPOKEN {
+                let mut bytes = answer::<MetadataRequest>(&metadata(), version).to_vec();
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+                let _ = decode::<MetadataRequest>(&Bytes::from(bytes), version);
+            }
+        }
+    }
+}
