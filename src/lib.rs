@@ -97,6 +97,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What the fuzz targets in `tests/fuzz` call; there only in their builds.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    /// Reads bytes as record batches.
+    pub fn records(bytes: &[u8]) {
+        crate::client::fuzz::records(bytes);
+    }
+
+    /// Reads bytes as a broker's answer to each of the requests.
+    pub fn answers(bytes: &[u8]) {
+        crate::client::fuzz::answers(bytes);
+    }
+}
+
 fn run() -> Result<(), Error> {
     let cli = cli::parse(env::args_os().skip(1)).map_err(Error::Config)?;
     match cli.command {

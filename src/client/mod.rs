@@ -14,16 +14,18 @@ use std::time::Duration;
 
 pub(crate) use batch::Batch;
 pub(crate) use kafka::KafkaRust;
-pub(crate) use native::Native;
 #[cfg(feature = "librdkafka")]
 pub(crate) use librdkafka::{Librdkafka, embedded::EmbeddedBroker};
+pub(crate) use native::Native;
+#[cfg(fuzzing)]
+pub(crate) use native::fuzz;
 
 use crate::config::{Cluster, ProducerSettings, Subscription};
 use crate::error::Error;
 use crate::offsets::{NextOffset, TopicPartition};
 use crate::topics::Topics;
 
-use records::Headers;
+pub(crate) use records::Headers;
 
 /// A Kafka client: makes consumers and producers.
 pub(crate) trait Client: 'static {

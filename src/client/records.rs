@@ -497,9 +497,9 @@ mod tests {
 
     /// A batch of one record, put together by Kafka's protocol guide; its CRC is left at zero.
     const BATCH: [u8; 73] = [
-        0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 61, 0, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 9, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-        255, 255, 255, 0, 0, 0, 1, 22, 0, 0, 0, 2, 97, 2, 49, 2, 2, 104, 0,
+        0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 61, 0, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 9, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+        255, 255, 255, 255, 0, 0, 0, 1, 22, 0, 0, 0, 2, 97, 2, 49, 2, 2, 104, 0,
     ];
 
     #[test]
@@ -515,7 +515,11 @@ mod tests {
                 Some(Found::Partial)
             );
         }
-        for (magic, found) in [(0, Some(Found::Old(0))), (1, Some(Found::Old(1))), (3, None)] {
+        for (magic, found) in [
+            (0, Some(Found::Old(0))),
+            (1, Some(Found::Old(1))),
+            (3, None),
+        ] {
             let mut bytes = BATCH;
             bytes[16] = magic;
             assert_eq!(BatchHeader::find(&bytes), found);

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    BrokerId, ConsumerGroupHeartbeatRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    BrokerId, ConsumerGroupHeartbeatRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, JoinGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, SyncGroupRequest,
 };
 
 use super::admin;
@@ -20,7 +21,8 @@ use super::group::{self, Group};
 use super::network::{Arrival, Network, Peer, Reach, Response};
 use crate::client::{Event, NotReady, Record, Room};
 use crate::config::{
-    self, Group as GroupName, GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription, TopicSettings,
+    self, Group as GroupName, GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription,
+    TopicSettings,
 };
 use crate::error::Error;
 use crate::offsets::{NextOffset, TopicPartition};
@@ -191,7 +193,8 @@ impl Consumer {
     /// Asks for the places of partitions that have none yet.
     fn ask_places(&mut self) {
         if let Some(coordinator) = &mut self.coordinator
-            && let Some(peer) = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator)
+            && let Some(peer) =
+                coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator)
         {
             let partitions = self.fetcher.to_ask(Start::Committed);
             if !partitions.is_empty() {
@@ -428,13 +431,8 @@ impl Consumer {
             Tag::Fetch(broker) => {
                 let answer = read!(FetchRequest);
                 let body = response.into_body();
-                self.fetcher.answered(
-                    &mut self.network,
-                    &mut self.cluster,
-                    broker,
-                    answer,
-                    body,
-                );
+                self.fetcher
+                    .answered(&mut self.network, &mut self.cluster, broker, answer, body);
             }
         }
         Ok(Ok(()))
@@ -468,7 +466,8 @@ impl Consumer {
                 }
                 match ResponseError::try_from_code(found.error_code) {
                     None => {
-                        let offset = (found.committed_offset >= 0).then_some(found.committed_offset);
+                        let offset =
+                            (found.committed_offset >= 0).then_some(found.committed_offset);
                         self.fetcher.start_at(partition, offset);
                     }
                     Some(error) => {

@@ -284,8 +284,9 @@ impl Fetcher {
             .places
             .iter_mut()
             .filter(|(partition, _)| turn.is_none_or(|turn| **partition >= turn));
-        let ordered: Vec<(TopicPartition, &mut Place)> =
-            ordered.map(|(&partition, place)| (partition, place)).collect();
+        let ordered: Vec<(TopicPartition, &mut Place)> = ordered
+            .map(|(&partition, place)| (partition, place))
+            .collect();
         let behind = ordered.len();
         let mut order: Vec<(TopicPartition, i64)> = Vec::with_capacity(behind);
         for (partition, place) in ordered {
@@ -342,7 +343,8 @@ impl Fetcher {
             if last != Some(partition.topic) {
                 last = Some(partition.topic);
                 let name = self.topics.input(partition.topic).to_owned();
-                topics.push(FetchTopic::default().with_topic(TopicName(StrBytes::from_string(name))));
+                topics
+                    .push(FetchTopic::default().with_topic(TopicName(StrBytes::from_string(name))));
             }
             if let Some(topic) = topics.last_mut() {
                 topic.partitions.push(
@@ -415,14 +417,8 @@ impl Fetcher {
                     continue;
                 };
                 let next = end_of(&records).unwrap_or(place.next);
-                let part = Part {
-                    partition,
-                    records,
-                    at: 0,
-                    next: place.next,
-                    aborted: Aborted::new(found.aborted_transactions.unwrap_or_default()),
-                    open: None,
-                };
+                let aborted = found.aborted_transactions.unwrap_or_default();
+                let part = Part::new(partition, records, place.next, aborted);
                 place.next = place.next.max(next);
                 self.turn = Some(partition);
                 parts.push_back(part);
@@ -555,7 +551,11 @@ impl Fetcher {
         place.broken += 1;
         place.next = next;
         if place.broken < BROKEN_TIMES && !reason.is_final {
-            self.retry(network, partition, &format!("at offset {next}: {}", reason.text));
+            self.retry(
+                network,
+                partition,
+                &format!("at offset {next}: {}", reason.text),
+            );
             return Ok(());
         }
         Err(Error::Kafka {
@@ -627,6 +627,22 @@ impl Broken {
 }
 
 impl Part {
+    fn new(
+        partition: TopicPartition,
+        records: Bytes,
+        next: i64,
+        aborted: Vec<AbortedTransaction>,
+    ) -> Self {
+        Self {
+            partition,
+            records,
+            at: 0,
+            next,
+            aborted: Aborted::new(aborted),
+            open: None,
+        }
+    }
+
     fn walk(
         &mut self,
         check_crcs: bool,
@@ -818,11 +834,7 @@ impl View<'_> {
         let timestamp = if self.header.has_append_time() {
             Timestamp::LogAppendTime(self.header.max_timestamp)
         } else {
-            Timestamp::CreateTime(
-                self.header
-                    .base_timestamp
-                    .wrapping_add(raw.timestamp_delta),
-            )
+            Timestamp::CreateTime(self.header.base_timestamp.wrapping_add(raw.timestamp_delta))
         };
         *next = offset + 1;
         *last = Some(offset);
@@ -891,5 +903,288 @@ impl Inflated<'_> {
             }
         }
         Ok(Room::Left)
+    }
+}
+
+/// Walks all batches of what may have been fetched, and counts the records; for bytes that nobody wrote.
+#[cfg(any(test, fuzzing))]
+pub(super) fn walk_all(records: Bytes) -> Result<usize, String> {
+    let mut part = Part::new(
+        TopicPartition {
+            topic: 0,
+            partition: 0,
+        },
+        records,
+        0,
+        Vec::new(),
+    );
+    let mut count = 0;
+    let walked = part.walk(false, &mut Vec::new(), &mut |record| {
+        count += record.headers.iter().count().min(1) + 1;
+        Room::Left
+    });
+    match walked.end {
+        End::Full | End::Over => Ok(count),
+        End::Broken(broken) => Err(broken.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
+
+    use kafka_protocol::messages::ProducerId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::client::Headers;
+    use crate::client::batch::Batch;
+    use crate::client::records::Stamp;
+
+    const HERE: TopicPartition = TopicPartition {
+        topic: 0,
+        partition: 3,
+    };
+
+    /// What a batch is to be like.
+    #[derive(Debug, Clone, Copy)]
+    struct Like {
+        base: i64,
+        codec: Codec,
+        attributes: i16,
+        producer: i64,
+    }
+
+    fn like(base: i64) -> Like {
+        Like {
+            base,
+            codec: Codec::None,
+            attributes: 0,
+            producer: -1,
+        }
+    }
+
+    /// A batch of these values, each with its own number as its time.
+    fn batch(like: Like, values: &[&str]) -> Vec<u8> {
+        let mut built = Batch::new(1 << 20);
+        for (number, value) in values.iter().enumerate() {
+            let record = Record {
+                partition: HERE,
+                offset: 0,
+                timestamp: Some(Timestamp::CreateTime(number as i64)),
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: Headers::default(),
+            };
+            built.push(0, b"", &record);
+        }
+        let part = built.parts().first().unwrap();
+        encode(like, part.records(), part.count())
+    }
+
+    fn encode(like: Like, records: &[u8], count: i32) -> Vec<u8> {
+        let mut body = Vec::new();
+        compression::compress(like.codec, records, &mut body).unwrap();
+        let stamp = Stamp {
+            attributes: like.attributes | like.codec.attributes(),
+            base_timestamp: 0,
+            max_timestamp: 1000,
+            producer: (like.producer, 0),
+            base_sequence: -1,
+            count,
+        };
+        let mut header = stamp.header(&body);
+        header[..8].copy_from_slice(&like.base.to_be_bytes());
+        [header.as_slice(), &body].concat()
+    }
+
+    /// A transaction's marker: 0 is ABORT, 1 COMMIT.
+    fn marker(base: i64, producer: i64, kind: u8) -> Vec<u8> {
+        let record = [32, 0, 0, 0, 8, 0, 0, 0, kind, 12, 0, 0, 0, 0, 0, 0, 0];
+        let like = Like {
+            attributes: 0x30,
+            producer,
+            ..like(base)
+        };
+        encode(like, &record, 1)
+    }
+
+    fn part(records: &[u8], next: i64, aborted: &[(i64, i64)]) -> Part {
+        let aborted = aborted.iter().map(|&(producer, first)| {
+            AbortedTransaction::default()
+                .with_producer_id(ProducerId(producer))
+                .with_first_offset(first)
+        });
+        Part::new(
+            HERE,
+            Bytes::copy_from_slice(records),
+            next,
+            aborted.collect(),
+        )
+    }
+
+    /// Walks on, so many records at a time, and gives offsets, times and values.
+    fn walk(part: &mut Part, most: usize) -> (Vec<(i64, i64, String)>, Result<(), String>) {
+        let mut window = Vec::new();
+        let mut found = Vec::new();
+        loop {
+            let before = found.len();
+            let walked = part.walk(true, &mut window, &mut |record| {
+                let value = String::from_utf8_lossy(record.value.unwrap()).into_owned();
+                found.push((record.offset, record.timestamp.unwrap().millis(), value));
+                if found.len() - before < most {
+                    Room::Left
+                } else {
+                    Room::Full
+                }
+            });
+            match walked.end {
+                End::Full => (),
+                End::Over => return (found, Ok(())),
+                End::Broken(broken) => return (found, Err(broken.text)),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(records: &[u8], next: i64, aborted: &[(i64, i64)], offsets: &[i64], end: i64) {
+        for most in [1, 2, 1000] {
+            let mut part = part(records, next, aborted);
+            let (found, walked) = walk(&mut part, most);
+            let found: Vec<i64> = found.into_iter().map(|(offset, ..)| offset).collect();
+            assert_eq!((found.as_slice(), walked), (offsets, Ok(())));
+            assert_eq!(part.next, end);
+        }
+    }
+
+    #[test]
+    fn batches_are_walked_from_where_they_are_wanted() {
+        let two = [
+            batch(like(10), &["a", "b", "c"]),
+            batch(like(20), &["d", "e"]),
+        ]
+        .concat();
+        check(&two, 10, &[], &[10, 11, 12, 20, 21], 22);
+        check(&two, 12, &[], &[12, 20, 21], 22);
+        check(&two, 22, &[], &[], 22);
+        // The second was cut off by the size of the fetch.
+        check(&two[..two.len() - 1], 10, &[], &[10, 11, 12], 13);
+        check(&[], 7, &[], &[], 7);
+    }
+
+    #[test]
+    fn every_codec_is_read() {
+        for codec in [
+            Codec::None,
+            Codec::Gzip,
+            Codec::Snappy,
+            Codec::Lz4,
+            Codec::Zstd,
+        ] {
+            let long = "x".repeat(100_000);
+            let values = ["a", &long, "", &long, "b"];
+            let records = batch(Like { codec, ..like(5) }, &values);
+            for most in [1, 3, 100] {
+                let (found, walked) = walk(&mut part(&records, 5, &[]), most);
+                assert_eq!(walked, Ok(()), "{codec}");
+                let expected: Vec<_> = (0..5)
+                    .map(|number| (5 + number, number, values[number as usize].to_owned()))
+                    .collect();
+                assert!(found == expected, "{codec}");
+            }
+        }
+    }
+
+    #[test]
+    fn aborted_transactions_were_never_there() {
+        let transactional = |base, producer| Like {
+            attributes: 0x10,
+            producer,
+            ..like(base)
+        };
+        let records = [
+            batch(transactional(0, 1), &["a"]),
+            batch(transactional(1, 2), &["b"]),
+            batch(like(2), &["c"]),
+            marker(3, 1, 0),
+            batch(transactional(4, 1), &["d"]),
+            marker(5, 2, 1),
+            marker(6, 1, 1),
+        ]
+        .concat();
+        check(&records, 0, &[(1, 0)], &[1, 2, 4], 7);
+        check(&records, 0, &[(2, 1), (1, 0)], &[2, 4], 7);
+        check(&records, 0, &[(1, 0), (1, 4)], &[1, 2], 7);
+        check(&records, 0, &[], &[0, 1, 2, 4], 7);
+    }
+
+    #[test]
+    fn the_brokers_time_is_that_of_all_records() {
+        let records = batch(
+            Like {
+                attributes: 8,
+                ..like(0)
+            },
+            &["a", "b"],
+        );
+        let (found, _) = walk(&mut part(&records, 0, &[]), 10);
+        let times: Vec<i64> = found.into_iter().map(|(_, time, _)| time).collect();
+        assert_eq!(times, [1000, 1000]);
+    }
+
+    #[track_caller]
+    fn check_broken(records: &[u8], before: usize, part_of_text: &str) {
+        let (found, walked) = walk(&mut part(records, 0, &[]), 1000);
+        let text = walked.unwrap_err();
+        assert!(
+            text.contains(part_of_text) && found.len() == before,
+            "{text}, {} records",
+            found.len()
+        );
+    }
+
+    #[test]
+    fn what_is_broken_is_told() {
+        let good = batch(like(0), &["a"]);
+        let mut bad = batch(like(1), &["b", "c"]);
+        *bad.last_mut().unwrap() ^= 1;
+        check_broken(&[good.clone(), bad].concat(), 1, "CRC");
+        let old = [&[0; 16][..], &[1; 50]].concat();
+        check_broken(&[good.clone(), old].concat(), 1, "format v1");
+        let unknown = Like {
+            attributes: 7,
+            ..like(1)
+        };
+        check_broken(&batch(unknown, &["d"]), 0, "codec 7");
+        // More records are announced than are there.
+        for codec in [Codec::None, Codec::Gzip] {
+            let mut body = Vec::new();
+            compression::compress(codec, b"\x0c\0\0\0\x01\x00\0", &mut body).unwrap();
+            let like = Like { codec, ..like(0) };
+            check_broken(&encode(like, b"\x0c\0\0\0\x01\x00\0", 2), 1, "");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_walked_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = walk_all(Bytes::from(bytes));
+        }
+
+        #[test]
+        fn a_changed_batch_is_walked_or_refused(
+            place in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            codec in prop::sample::select(vec![Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd]),
+        ) {
+            let mut bytes = batch(Like { codec, ..like(0) }, &["one", "two", "three"]);
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+            let _ = walk_all(Bytes::from(bytes));
+        }
     }
 }

@@ -15,9 +15,7 @@ use kafka_protocol::messages::{
     SyncGroupRequest, SyncGroupResponse,
 };
 
-use super::assignor::protocol::{
-    assignment, parse_assignment, parse_subscription, subscription,
-};
+use super::assignor::protocol::{assignment, parse_assignment, parse_subscription, subscription};
 use super::assignor::{self, Member};
 use super::cluster::Cluster;
 use super::coordinator::{Coordinator, Identity, text};

@@ -54,6 +54,22 @@ use crate::config::{Cluster, ProducerSettings, Subscription};
 use crate::error::Error;
 use crate::topics::Topics;
 
+/// For `tests/fuzz`: whatever the bytes are, they are read or refused.
+#[cfg(fuzzing)]
+pub(crate) mod fuzz {
+    use bytes::Bytes;
+
+    /// As what a fetch brought.
+    pub(crate) fn records(bytes: &[u8]) {
+        let _ = super::fetch::walk_all(Bytes::copy_from_slice(bytes));
+    }
+
+    /// As the answer to each request.
+    pub(crate) fn answers(bytes: &[u8]) {
+        super::protocol::read_all(&Bytes::copy_from_slice(bytes));
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) enum Native {}

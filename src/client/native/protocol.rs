@@ -232,6 +232,21 @@ fn varint(bytes: &mut &[u8]) -> Option<u32> {
     None
 }
 
+/// Each request's reader, for all of its versions.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_all(bytes: &Bytes) {
+    macro_rules! read {
+        ($($request:ty)*) => {$(
+            for &(version, _) in <$request>::SPOKEN {
+                let _ = decode::<$request>(bytes, version);
+            }
+        )*};
+    }
+    read!(ApiVersionsRequest MetadataRequest FindCoordinatorRequest JoinGroupRequest SyncGroupRequest HeartbeatRequest
+        LeaveGroupRequest OffsetCommitRequest OffsetFetchRequest ListOffsetsRequest CreateTopicsRequest InitProducerIdRequest
+        ConsumerGroupHeartbeatRequest FetchRequest ProduceRequest);
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -246,20 +261,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Each request's reader, for all of its versions.
-    pub(super) fn read_all(bytes: &Bytes) {
-        macro_rules! read {
-            ($($request:ty)*) => {$(
-                for &(version, _) in <$request>::SPOKEN {
-                    let _ = decode::<$request>(bytes, version);
-                }
-            )*};
-        }
-        read!(ApiVersionsRequest MetadataRequest FindCoordinatorRequest JoinGroupRequest SyncGroupRequest HeartbeatRequest
-            LeaveGroupRequest OffsetCommitRequest OffsetFetchRequest ListOffsetsRequest CreateTopicsRequest InitProducerIdRequest
-            ConsumerGroupHeartbeatRequest FetchRequest ProduceRequest);
-    }
 
     /// An empty answer of each request in each version, as the crate writes it, is one that fits; so is one with something in it.
     #[test]
@@ -318,8 +319,7 @@ mod tests {
         }
         let member = JoinGroupResponseMember::default().with_metadata(Bytes::from_static(b"x"));
         let joined = JoinGroupResponse::default().with_members(vec![member.clone(), member]);
-        let read =
-            decode::<JoinGroupRequest>(&answer::<JoinGroupRequest>(&joined, 5), 5).unwrap();
+        let read = decode::<JoinGroupRequest>(&answer::<JoinGroupRequest>(&joined, 5), 5).unwrap();
         assert_eq!(read.members.len(), 2);
     }
 

@@ -529,7 +529,10 @@ fn the_protocol_is_javas() {
             let written = subscription(AssignorName::CooperativeSticky, &topics, &owned, 7);
             assert_eq!(written, bytes);
         } else if name == "subscription 3 empty" {
-            assert_eq!(subscription(AssignorName::Range, &topics[1..], &[], -1), bytes);
+            assert_eq!(
+                subscription(AssignorName::Range, &topics[1..], &[], -1),
+                bytes
+            );
         }
     }
 }

@@ -1,0 +1,4 @@
+//! See `parity_router::fuzz::answers`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| parity_router::fuzz::answers(bytes));
