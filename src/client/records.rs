@@ -369,6 +369,30 @@ pub(crate) fn varint_len(value: i64) -> usize {
     bits.div_ceil(7)
 }
 
+/// Appends a record to the body of a batch. For what is rare: what is routed is written in place (`batch`).
+pub(crate) fn write_record(out: &mut Vec<u8>, record: &RawRecord<'_>) {
+    let (key, value) = (record.key, record.value);
+    let length_of = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i64);
+    let size_of =
+        |bytes: Option<&[u8]>| varint_len(length_of(bytes)) + bytes.map_or(0, <[u8]>::len);
+    let offset_delta = i64::from(record.offset_delta);
+    let length = 1
+        + varint_len(record.timestamp_delta)
+        + varint_len(offset_delta)
+        + size_of(key)
+        + size_of(value)
+        + record.headers.0.len();
+    write_varint(out, length as i64);
+    out.push(0);
+    write_varint(out, record.timestamp_delta);
+    write_varint(out, offset_delta);
+    for bytes in [key, value] {
+        write_varint(out, length_of(bytes));
+        out.extend_from_slice(bytes.unwrap_or_default());
+    }
+    out.extend_from_slice(record.headers.0);
+}
+
 fn write_varint(out: &mut Vec<u8>, value: i64) {
     let mut bytes = [0; 10];
     let mut writer = Writer {

@@ -41,6 +41,11 @@ pub(super) struct Topic {
 }
 
 impl Topic {
+    /// Whether its partitions are known, from now or from before it could not be asked for.
+    pub(super) fn is_known(&self) -> bool {
+        !self.leaders.is_empty()
+    }
+
     /// Whether it is there and each of its partitions has a leader.
     pub(super) fn is_led(&self) -> bool {
         self.error.is_none()

@@ -25,6 +25,7 @@ mod coordinator;
 mod fetch;
 mod group;
 mod network;
+mod produce;
 mod protocol;
 
 /// How `parity-router.memory` is shared out. Of sixteen parts a lane has five for batches that are not yet delivered, and one more for

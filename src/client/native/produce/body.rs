@@ -1,0 +1,244 @@
+//! The body of one record batch for one partition: a whole part of a batch as it stands there, or, where the part had to be split, merged or
+//! compressed, a copy of its own. It remembers which records it has, so that it can be put together anew.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::held::{Held, Span};
+use super::sequence::Counted;
+use crate::client::murmur2;
+use crate::client::native::compression::{self, Codec};
+use crate::client::records::{RawRecord, Stamp, write_record};
+use crate::topics::Output;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Body {
+    spans: Vec<Span>,
+    /// None where it is a whole part, uncompressed.
+    copy: Option<Vec<u8>>,
+    stamp: Stamp,
+    /// When its records were given to the producer.
+    pub(super) since: Instant,
+    /// The broker found that it had not arrived as it was sent.
+    pub(super) corrupt: bool,
+}
+
+impl Counted for Body {
+    fn count(&self) -> i32 {
+        self.stamp.count
+    }
+}
+
+impl Body {
+    /// A whole part, as it is; none where there is no such part.
+    pub(super) fn whole(held: &Held, slot: usize, part: usize, since: Instant) -> Option<Self> {
+        let stamp = held.part(slot, part)?.stamp();
+        Some(Self {
+            spans: vec![Span {
+                slot,
+                part,
+                from: 0,
+                to: usize::try_from(stamp.count).unwrap_or_default(),
+            }],
+            copy: None,
+            stamp,
+            since,
+            corrupt: false,
+        })
+    }
+
+    /// The topic that its first record is bound for, and whether the part that it comes from has keys.
+    pub(super) fn source(&self, held: &Held) -> Option<(Output, bool)> {
+        let first = self.spans.first()?;
+        let part = held.part(first.slot, first.part)?;
+        Some((part.output(), part.is_keyed()))
+    }
+
+    /// Which records it has.
+    pub(super) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// What is known of its header.
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Its bytes as they go over the wire.
+    pub(super) fn records<'a>(&'a self, held: &'a Held) -> &'a [u8] {
+        match (&self.copy, self.spans.as_slice()) {
+            (Some(copy), _) => copy,
+            (None, [whole]) => held
+                .part(whole.slot, whole.part)
+                .map_or(&[], |part| part.records()),
+            (None, _) => &[],
+        }
+    }
+
+    /// Compresses it, once, and unless that makes it larger.
+    pub(super) fn compress(&mut self, codec: Codec, held: &Held) -> Result<(), compression::Error> {
+        if codec == Codec::None || self.stamp.attributes != 0 {
+            return Ok(());
+        }
+        let records = self.records(held);
+        let mut compressed = Vec::with_capacity(records.len() / 2);
+        compression::compress(codec, records, &mut compressed)?;
+        if compressed.len() < records.len() {
+            compressed.shrink_to_fit();
+            self.copy = Some(compressed);
+            self.stamp.attributes = codec.attributes();
+        }
+        Ok(())
+    }
+
+    /// Its two halves, in their order; of a single record only one.
+    pub(super) fn halves(&self, held: &Held) -> Vec<Self> {
+        let middle = usize::try_from(self.count()).unwrap_or_default() / 2;
+        let mut number = 0;
+        let (mut first, mut second) = (Encoder::default(), Encoder::default());
+        encode(&self.spans, held, |span, timestamp, raw| {
+            let half = if number < middle {
+                &mut first
+            } else {
+                &mut second
+            };
+            half.push(span, timestamp, raw);
+            number += 1;
+        });
+        let halves = [first, second].into_iter();
+        halves.filter_map(|half| half.finish(self.since)).collect()
+    }
+
+    /// It without the records of these numbers, which are sorted; none where nothing is left.
+    pub(super) fn without(&self, held: &Held, numbers: &[usize]) -> Option<Self> {
+        let mut number = 0;
+        let mut left = Encoder::default();
+        encode(&self.spans, held, |span, timestamp, raw| {
+            if numbers.binary_search(&number).is_err() {
+                left.push(span, timestamp, raw);
+            }
+            number += 1;
+        });
+        left.finish(self.since)
+    }
+
+    /// Slot, part and index there of its record of this number.
+    pub(super) fn place(&self, mut number: usize) -> Option<(usize, usize, usize)> {
+        for span in &self.spans {
+            if number < span.len() {
+                return Some((span.slot, span.part, span.from + number));
+            }
+            number -= span.len();
+        }
+        None
+    }
+
+    /// One of all of them, in their order.
+    pub(super) fn merge(bodies: Vec<Self>, held: &Held) -> Option<Self> {
+        let since = bodies.first()?.since;
+        let mut merged = Encoder::default();
+        for body in &bodies {
+            encode(&body.spans, held, |span, timestamp, raw| {
+                merged.push(span, timestamp, raw);
+            });
+        }
+        merged.finish(since)
+    }
+
+    /// A part, split by the partitions that Kafka's own producer gives the records' keys; those without a key go to `keyless`.
+    pub(super) fn split(&self, held: &Held, partitions: i32, keyless: i32) -> Vec<(i32, Self)> {
+        let mut split: BTreeMap<i32, Encoder> = BTreeMap::new();
+        encode(&self.spans, held, |span, timestamp, raw| {
+            let partition = raw
+                .key
+                .map_or(keyless, |key| murmur2::partition(key, partitions));
+            split
+                .entry(partition)
+                .or_default()
+                .push(span, timestamp, raw);
+        });
+        let split = split.into_iter();
+        split
+            .filter_map(|(partition, encoder)| Some((partition, encoder.finish(self.since)?)))
+            .collect()
+    }
+}
+
+/// Lends the records of `spans`, each with a span of its own and its time.
+fn encode(spans: &[Span], held: &Held, mut take: impl FnMut(Span, i64, &RawRecord<'_>)) {
+    let mut spans = spans.iter().peekable();
+    while let Some(&&Span { slot, part, .. }) = spans.peek() {
+        let Some(source) = held.part(slot, part) else {
+            return;
+        };
+        let base = source.stamp().base_timestamp;
+        // Each part is walked through once: its spans come one behind the other, in their order.
+        let mut records = source.raw().enumerate();
+        let mut next = 0;
+        while let Some(span) =
+            spans.next_if(|span| span.slot == slot && span.part == part && span.from >= next)
+        {
+            let skipped = span.from - next;
+            for (index, (_, raw)) in records.by_ref().skip(skipped).take(span.len()) {
+                let alone = Span {
+                    from: index,
+                    to: index + 1,
+                    ..*span
+                };
+                take(alone, base.wrapping_add(raw.timestamp_delta), &raw);
+            }
+            next = span.to;
+        }
+    }
+}
+
+/// Puts records together for a batch of their own.
+#[derive(Debug, Default)]
+struct Encoder {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl Encoder {
+    fn push(&mut self, span: Span, timestamp: i64, raw: &RawRecord<'_>) {
+        if self.count == 0 {
+            self.base_timestamp = timestamp;
+            self.max_timestamp = timestamp;
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        let record = RawRecord {
+            timestamp_delta: timestamp.wrapping_sub(self.base_timestamp),
+            offset_delta: self.count,
+            ..*raw
+        };
+        write_record(&mut self.bytes, &record);
+        self.count += 1;
+        match self.spans.last_mut() {
+            Some(last) if (last.slot, last.part, last.to) == (span.slot, span.part, span.from) => {
+                last.to = span.to;
+            }
+            _ => self.spans.push(span),
+        }
+    }
+
+    fn finish(self, since: Instant) -> Option<Body> {
+        (self.count > 0).then_some(Body {
+            spans: self.spans,
+            copy: Some(self.bytes),
+            stamp: Stamp {
+                attributes: 0,
+                base_timestamp: self.base_timestamp,
+                max_timestamp: self.max_timestamp,
+                producer: (-1, -1),
+                base_sequence: -1,
+                count: self.count,
+            },
+            since,
+            corrupt: false,
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! The batches that the producer has: each stays until all its records are acknowledged or refused, for they are sent from its memory.
+
+use std::collections::VecDeque;
+
+use crate::client::Batch;
+use crate::client::batch::{Part, Refusal};
+
+/// Records of a batch's part that stand one behind the other: from `from` on, up to but not including `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) slot: usize,
+    pub(super) part: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+impl Span {
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.to - self.from
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+    delivered: VecDeque<Batch>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    batch: Batch,
+    /// Records neither acknowledged nor refused yet.
+    open: usize,
+}
+
+impl Held {
+    /// Takes a batch, and gives its slot.
+    pub(super) fn take(&mut self, batch: Batch) -> usize {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let open = batch.len();
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(Slot { batch, open });
+        }
+        if open == 0 {
+            self.settle(slot);
+        }
+        slot
+    }
+
+    /// A part of a batch.
+    pub(super) fn part(&self, slot: usize, part: usize) -> Option<&Part> {
+        let slot = self.slots.get(slot)?.as_ref()?;
+        slot.batch.parts().get(part)
+    }
+
+    /// These records are acknowledged.
+    pub(super) fn acknowledged(&mut self, spans: &[Span]) {
+        for span in spans {
+            self.close(span.slot, span.len());
+        }
+    }
+
+    /// The broker refused the record of this number in its part for good.
+    pub(super) fn refuse(&mut self, slot: usize, part: usize, index: usize, reason: Refusal) {
+        if let Some(Some(Slot { batch, .. })) = self.slots.get_mut(slot)
+            && let Some(place) = batch.place(part, index)
+        {
+            batch.refuse(place, reason);
+        }
+        self.close(slot, 1);
+    }
+
+    fn close(&mut self, slot: usize, count: usize) {
+        if let Some(Some(held)) = self.slots.get_mut(slot) {
+            held.open = held.open.saturating_sub(count);
+            if held.open == 0 {
+                self.settle(slot);
+            }
+        }
+    }
+
+    fn settle(&mut self, slot: usize) {
+        if let Some(held) = self.slots.get_mut(slot).and_then(Option::take) {
+            self.delivered.push_back(held.batch);
+            self.free.push(slot);
+        }
+    }
+
+    /// The oldest that is done with.
+    pub(super) fn delivered(&mut self) -> Option<Batch> {
+        self.delivered.pop_front()
+    }
+
+    /// Whether there is one.
+    pub(super) fn has_delivered(&self) -> bool {
+        !self.delivered.is_empty()
+    }
+
+    /// How many there are, those that are done with included.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len() + self.delivered.len()
+    }
+}

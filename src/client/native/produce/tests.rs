@@ -1,0 +1,439 @@
+//! The producer on librdkafka's mock cluster, which fails as it is told to.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use super::Producer;
+use crate::client::batch::{Refusal, header_list};
+use crate::client::records::Headers;
+use crate::client::{Batch, Producer as _, Record, Timestamp, murmur2};
+use crate::config::{
+    Acks, Cluster, Compression, ConnectionSettings, ProducerSettings, TopicSettings,
+};
+use crate::offsets::TopicPartition;
+use crate::topics::Topics;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A record as a reader sees it: partition, key, value.
+type Read = (i32, Option<Vec<u8>>, String);
+
+struct Bench {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    topics: Topics,
+    partitions: i32,
+}
+
+impl Bench {
+    fn new(brokers: i32, partitions: i32) -> Self {
+        let cluster = MockCluster::new(brokers).unwrap();
+        for topic in ["even", "odd"] {
+            cluster
+                .create_topic(topic, partitions, brokers.min(3))
+                .unwrap();
+        }
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Self {
+            cluster,
+            topics: Topics {
+                inputs: names(&["in"]),
+                outputs: names(&["even", "odd"]),
+            },
+            partitions,
+        }
+    }
+
+    fn producer(&self, settings: &ProducerSettings) -> Producer {
+        let brokers = self.cluster.bootstrap_servers();
+        let cluster = Cluster {
+            brokers: brokers.split(',').map(str::to_owned).collect(),
+            topics: TopicSettings {
+                auto_create: false,
+                min_partition_count: 1,
+                replication_factor: -1,
+            },
+            connection: ConnectionSettings::default(),
+            memory: 1 << 24,
+            librdkafka: Vec::new(),
+        };
+        Producer::new(&cluster, settings, &self.topics, "producer-even")
+    }
+
+    /// All `count` records of the even topic, each partition's in their order.
+    fn read(&self, count: usize) -> Vec<Read> {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", self.cluster.bootstrap_servers())
+            .set("group.id", "reader")
+            .set("enable.auto.commit", "false")
+            .set("check.crcs", "true");
+        let consumer: BaseConsumer = client.create().unwrap();
+        let mut place = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            place
+                .add_partition_offset("even", partition, Offset::Beginning)
+                .unwrap();
+        }
+        consumer.assign(&place).unwrap();
+        let until = Instant::now() + DEADLINE;
+        let mut records: Vec<Read> = Vec::new();
+        while records.len() < count {
+            assert!(
+                Instant::now() < until,
+                "{} of {count} records",
+                records.len()
+            );
+            if let Some(message) = consumer.poll(Duration::from_millis(50)) {
+                let message = message.unwrap();
+                let value = String::from_utf8(message.payload().unwrap().to_vec()).unwrap();
+                records.push((
+                    message.partition(),
+                    message.key().map(<[u8]>::to_vec),
+                    value,
+                ));
+            }
+        }
+        // No more than that.
+        for partition in 0..self.partitions {
+            let (low, high) = consumer
+                .fetch_watermarks("even", partition, DEADLINE)
+                .unwrap();
+            let there = records
+                .iter()
+                .filter(|record| record.0 == partition)
+                .count();
+            assert_eq!(high - low, there as i64, "partition {partition}");
+        }
+        records.sort_by_key(|record| record.0);
+        records
+    }
+}
+
+fn push(batch: &mut Batch, offset: i64, key: Option<&[u8]>, value: &str, headers: Headers<'_>) {
+    let record = Record {
+        partition: TopicPartition {
+            topic: 0,
+            partition: 0,
+        },
+        offset,
+        timestamp: Some(Timestamp::CreateTime(1_700_000_000_000 + offset)),
+        key,
+        value: Some(value.as_bytes()),
+        headers,
+    };
+    batch.push(Topics::EVEN, b"", &record);
+}
+
+/// Batches of so many records each, whose values are their numbers.
+fn batches(count: usize, records: usize, keyed: bool) -> Vec<Batch> {
+    let headers = header_list(&[("name", b"value")]);
+    let batch = |number: usize| {
+        let mut batch = Batch::new(1 << 18);
+        batch.round = number as u64;
+        for record in number * records..(number + 1) * records {
+            let key = (record % 7).to_string();
+            push(
+                &mut batch,
+                record as i64,
+                keyed.then_some(key.as_bytes()),
+                &record.to_string(),
+                headers.headers(),
+            );
+        }
+        batch
+    };
+    (0..count).map(batch).collect()
+}
+
+/// Sends them all as a producer thread does, and gives them back delivered.
+fn deliver(producer: &mut Producer, batches: Vec<Batch>) -> Vec<Batch> {
+    let count = batches.len();
+    let mut batches = batches.into_iter();
+    let mut delivered = Vec::new();
+    let until = Instant::now() + DEADLINE;
+    while delivered.len() < count {
+        assert!(
+            Instant::now() < until,
+            "{} of {count} batches delivered",
+            delivered.len()
+        );
+        if producer.accepts()
+            && let Some(batch) = batches.next()
+        {
+            producer.send(batch).unwrap();
+            producer.poll(Duration::ZERO).unwrap();
+        } else {
+            producer.poll(Duration::from_millis(1)).unwrap();
+        }
+        while let Some(batch) = producer.delivered() {
+            delivered.push(batch);
+        }
+    }
+    assert_eq!(producer.in_flight(), 0);
+    delivered
+}
+
+/// Polls until so many are delivered.
+fn deliver_all(producer: &mut Producer, count: usize) {
+    let until = Instant::now() + DEADLINE;
+    let mut delivered = 0;
+    while delivered < count {
+        assert!(
+            Instant::now() < until,
+            "{delivered} of {count} batches delivered"
+        );
+        producer.poll(Duration::from_millis(1)).unwrap();
+        while producer.delivered().is_some() {
+            delivered += 1;
+        }
+    }
+}
+
+fn values(records: &[Read]) -> Vec<usize> {
+    records
+        .iter()
+        .map(|(_, _, value)| value.parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn one_partition_keeps_the_order() {
+    let bench = Bench::new(1, 1);
+    let mut producer = bench.producer(&ProducerSettings::default());
+    producer.prepare().unwrap();
+    let delivered = deliver(&mut producer, batches(40, 50, false));
+    assert!(delivered.iter().all(|batch| batch.refused.is_empty()));
+    let rounds: Vec<u64> = delivered.iter().map(|batch| batch.round).collect();
+    assert_eq!(rounds, (0..40).collect::<Vec<u64>>());
+    let expected: Vec<usize> = (0..2000).collect();
+    assert_eq!(values(&bench.read(2000)), expected);
+}
+
+#[test]
+fn keyed_records_go_where_javas_producer_sends_them() {
+    let bench = Bench::new(3, 4);
+    let mut producer = bench.producer(&ProducerSettings::default());
+    producer.prepare().unwrap();
+    deliver(&mut producer, batches(20, 50, true));
+    let records = bench.read(1000);
+    let mut last: BTreeMap<i32, usize> = BTreeMap::new();
+    for (partition, key, value) in &records {
+        assert_eq!(*partition, murmur2::partition(key.as_ref().unwrap(), 4));
+        let value: usize = value.parse().unwrap();
+        let before = last.insert(*partition, value);
+        assert!(before.is_none_or(|before| before < value));
+    }
+    let all: BTreeSet<usize> = values(&records).into_iter().collect();
+    assert_eq!(all.len(), 1000);
+}
+
+#[test]
+fn records_without_keys_are_spread_batch_by_batch() {
+    let bench = Bench::new(3, 4);
+    let mut producer = bench.producer(&ProducerSettings::default());
+    producer.prepare().unwrap();
+    deliver(&mut producer, batches(8, 10, false));
+    let records = bench.read(80);
+    for partition in 0..4 {
+        let there = records.iter().filter(|record| record.0 == partition);
+        assert_eq!(there.count(), 20, "partition {partition}");
+    }
+}
+
+/// librdkafka as it is built here has no zstd.
+#[test]
+fn what_is_compressed_can_be_read() {
+    for compression in [Compression::Gzip, Compression::Snappy, Compression::Lz4] {
+        let bench = Bench::new(1, 1);
+        let mut producer = bench.producer(&ProducerSettings {
+            compression,
+            ..ProducerSettings::default()
+        });
+        producer.prepare().unwrap();
+        deliver(&mut producer, batches(5, 200, true));
+        let expected: Vec<usize> = (0..1000).collect();
+        assert_eq!(values(&bench.read(1000)), expected, "{compression:?}");
+    }
+}
+
+#[test]
+fn what_lingers_is_merged() {
+    let bench = Bench::new(1, 2);
+    let mut producer = bench.producer(&ProducerSettings {
+        linger: Duration::from_millis(50),
+        ..ProducerSettings::default()
+    });
+    producer.prepare().unwrap();
+    deliver(&mut producer, batches(30, 3, false));
+    let records = bench.read(90);
+    let all: BTreeSet<usize> = values(&records).into_iter().collect();
+    assert_eq!(all.len(), 90);
+}
+
+#[test]
+fn only_the_leader_acknowledges() {
+    let bench = Bench::new(1, 1);
+    let mut producer = bench.producer(&ProducerSettings {
+        acks: Acks::Leader,
+        idempotent: false,
+        ..ProducerSettings::default()
+    });
+    producer.prepare().unwrap();
+    deliver(&mut producer, batches(10, 10, false));
+    let expected: Vec<usize> = (0..100).collect();
+    assert_eq!(values(&bench.read(100)), expected);
+}
+
+/// Each of these is the answer to one of the first requests, to which the mock cluster appends nothing then. It does not look at sequence
+/// numbers: so they go one after the other.
+#[track_caller]
+fn check_retried(errors: &[RDKafkaRespErr]) {
+    let bench = Bench::new(1, 1);
+    let mut producer = bench.producer(&ProducerSettings {
+        max_in_flight: 1,
+        ..ProducerSettings::default()
+    });
+    producer.prepare().unwrap();
+    bench.cluster.request_errors(RDKafkaApiKey::Produce, errors);
+    let delivered = deliver(&mut producer, batches(30, 10, false));
+    assert!(delivered.iter().all(|batch| batch.refused.is_empty()));
+    let expected: Vec<usize> = (0..300).collect();
+    assert_eq!(values(&bench.read(300)), expected, "{errors:?}");
+}
+
+#[test]
+fn what_fails_for_a_while_is_sent_again() {
+    use RDKafkaRespErr::*;
+    check_retried(&[RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS]);
+    check_retried(&[
+        RD_KAFKA_RESP_ERR_NO_ERROR,
+        RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+    ]);
+    check_retried(&[
+        RD_KAFKA_RESP_ERR_NO_ERROR,
+        RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+    ]);
+    check_retried(&[RD_KAFKA_RESP_ERR_INVALID_MSG]);
+    check_retried(&[RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
+    check_retried(&[RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID]);
+}
+
+#[test]
+fn a_topic_that_nothing_may_be_sent_to_ends_it() {
+    let bench = Bench::new(1, 1);
+    let mut producer = bench.producer(&ProducerSettings::default());
+    producer.prepare().unwrap();
+    bench.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED],
+    );
+    producer.send(batches(1, 1, false).remove(0)).unwrap();
+    let until = Instant::now() + DEADLINE;
+    let error = loop {
+        assert!(Instant::now() < until);
+        if let Err(error) = producer.poll(Duration::from_millis(1)) {
+            break error;
+        }
+    };
+    assert_eq!(
+        error.to_string(),
+        "produce: topic even: TopicAuthorizationFailed"
+    );
+}
+
+/// Refuses the first requests as too large until only the first record of ten is left, and that one too.
+#[test]
+fn the_record_that_is_too_large_is_found() {
+    let bench = Bench::new(1, 1);
+    let mut producer = bench.producer(&ProducerSettings {
+        max_in_flight: 1,
+        ..ProducerSettings::default()
+    });
+    producer.prepare().unwrap();
+    let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    bench
+        .cluster
+        .request_errors(RDKafkaApiKey::Produce, &[too_large; 4]);
+    let delivered = deliver(&mut producer, batches(3, 10, false));
+    let refused = &delivered[0].refused;
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].reason, Refusal::TooLarge);
+    let record = delivered[0].get(refused[0].place).unwrap();
+    assert_eq!(record.origin.offset, 0);
+    let expected: Vec<usize> = (1..30).collect();
+    assert_eq!(values(&bench.read(29)), expected);
+}
+
+/// The mock cluster names no records.
+#[test]
+fn the_record_that_is_invalid_is_found() {
+    let bench = Bench::new(1, 1);
+    let mut producer = bench.producer(&ProducerSettings::default());
+    producer.prepare().unwrap();
+    let invalid = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
+    let fine = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    // The halves of two records: the first is fine.
+    bench
+        .cluster
+        .request_errors(RDKafkaApiKey::Produce, &[invalid, fine, invalid]);
+    let delivered = deliver(&mut producer, batches(1, 2, false));
+    let refused = &delivered[0].refused;
+    assert_eq!(refused.len(), 1);
+    let record = delivered[0].get(refused[0].place).unwrap();
+    assert_eq!(record.origin.offset, 1);
+    assert_eq!(
+        refused[0].reason,
+        Refusal::Invalid("InvalidRecord".to_owned())
+    );
+    assert_eq!(values(&bench.read(1)), [0]);
+}
+
+#[test]
+fn another_broker_leads() {
+    let bench = Bench::new(3, 1);
+    let mut producer = bench.producer(&ProducerSettings::default());
+    producer.prepare().unwrap();
+    bench.cluster.partition_leader("even", 0, Some(1)).unwrap();
+    deliver(&mut producer, batches(5, 10, false));
+    bench.cluster.partition_leader("even", 0, Some(2)).unwrap();
+    let next = batches(10, 10, false).split_off(5);
+    deliver(&mut producer, next);
+    let expected: Vec<usize> = (0..100).collect();
+    assert_eq!(values(&bench.read(100)), expected);
+}
+
+#[test]
+fn a_broker_goes_and_comes_back() {
+    let bench = Bench::new(1, 1);
+    let mut producer = bench.producer(&ProducerSettings::default());
+    producer.prepare().unwrap();
+    let mut batches = batches(20, 10, false);
+    let last = batches.split_off(10);
+    deliver(&mut producer, batches);
+    bench.cluster.broker_down(1).unwrap();
+    let count = last.len();
+    for batch in last {
+        producer.send(batch).unwrap();
+    }
+    let until = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < until {
+        producer.poll(Duration::from_millis(1)).unwrap();
+    }
+    assert_eq!(producer.in_flight(), count);
+    bench.cluster.broker_up(1).unwrap();
+    deliver_all(&mut producer, count);
+    let expected: Vec<usize> = (0..200).collect();
+    assert_eq!(values(&bench.read(200)), expected);
+}
