@@ -3,7 +3,7 @@
 mod admin;
 mod consumer;
 pub(crate) mod embedded;
-pub(crate) mod producer;
+mod producer;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;

@@ -37,7 +37,7 @@ pub(crate) struct Producer {
 
 impl Producer {
     /// See [`Client::producer`](crate::client::Client::producer).
-    pub(crate) fn new(
+    pub(super) fn new(
         cluster: &Cluster,
         given: &ProducerSettings,
         topics: &Topics,
