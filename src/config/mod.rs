@@ -2,7 +2,6 @@
 
 mod client;
 mod kafka;
-mod kafka_names;
 mod known;
 mod read;
 mod roles;

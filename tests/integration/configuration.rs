@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::process::{Router, command, unused_address};
+use crate::process::{Router, command, run, unused_address};
 
 /// What the router tells of itself.
 fn info(router: &Router) -> Value {
@@ -149,6 +149,70 @@ fn a_near_miss_is_warned_about() {
         line.contains(" WARN ")
             && line.contains("did you mean spring.cloud.stream.bindings.input.destination?"),
         "{line}"
+    );
+}
+
+#[test]
+fn what_of_kafkas_own_settings_has_no_effect_is_warned_about() {
+    let mut command = command(&[
+        &nobody(),
+        "--server.port=0",
+        "--spring.cloud.stream.kafka.bindings.input.consumer.configuration.max.poll.records=7",
+    ]);
+    command.env(
+        "SPRING_CLOUD_STREAM_KAFKA_BINDER_PRODUCER_PROPERTIES_RETRIES",
+        "3",
+    );
+    let router = Router::spawn(&mut command);
+    let line = router.wait_for("known to Kafka's Java client");
+    assert!(
+        line.contains(" WARN ")
+            && line.contains("without effect here: spring.cloud.stream.kafka.bindings.input.consumer.configuration.max.poll.records (argument "),
+        "{line}"
+    );
+    let line = router.wait_for("binder.producerProperties.retries");
+    assert!(
+        line.contains(" WARN ")
+            && line.contains("(environment variable SPRING_CLOUD_STREAM_KAFKA_BINDER_PRODUCER_PROPERTIES_RETRIES) has no effect: ")
+            && line.contains("never given up because of time"),
+        "{line}"
+    );
+}
+
+#[test]
+fn what_the_client_cannot_do_ends_it() {
+    let output = run(&[
+        "--parity-router.client=native",
+        "--spring.cloud.stream.kafka.binder.configuration.security.protocol=SASL_SSL",
+        "--spring.cloud.stream.kafka.binder.configuration.sasl.jaas.config=hunter2",
+        "--spring.cloud.stream.kafka.binder.configuration.acks=0",
+    ]);
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    for sentence in [
+        "spring.cloud.stream.kafka.binder.configuration.acks (argument --spring.cloud.stream.kafka.binder.configuration.acks): with 0 no broker answers",
+        "configuration.security.protocol): SASL_SSL: the client native speaks PLAINTEXT only",
+        "parity-router.client=librdkafka has SASL/PLAIN, and TLS, SCRAM and Kerberos where it is built with the cargo features ssl and gssapi",
+    ] {
+        assert!(err.contains(sentence), "{err}");
+    }
+    assert!(!err.contains("hunter2"), "{err}");
+}
+
+#[cfg(feature = "librdkafka")]
+#[test]
+fn what_librdkafka_does_not_take_ends_it() {
+    let mut router = Router::start(&[
+        nobody(),
+        "--parity-router.client=librdkafka".to_owned(),
+        "--spring.cloud.stream.kafka.binder.consumerProperties.no.such.thing=hunter2".to_owned(),
+    ]);
+    assert_eq!(router.wait().code(), Some(1));
+    let log = router.log();
+    assert!(
+        log.contains("make the consumer: no.such.thing, given among Kafka's own settings, is not taken by librdkafka: ")
+            && !log.contains("hunter2"),
+        "{log}"
     );
 }
 
