@@ -1,5 +1,6 @@
 //! The properties that the program knows, and which of them an unknown one was meant to be. Pure.
 
+use super::kafka;
 use super::read::{APP_LABEL, STREAM_NAME};
 use crate::properties::undotted;
 
@@ -156,9 +157,14 @@ fn near_miss(name: &str, origin: &str) -> Option<String> {
         wrong => wrong <= WRONG_LETTERS && wrong <= letters.len() / 4,
     };
     let ours = letters.starts_with(&undotted(OWN_PREFIX));
-    (ours || near).then(|| {
-        format!("{name} ({origin}) is not a property of this program; did you mean {nearest}?")
-    })
+    let meant = if ours || near {
+        nearest.to_owned()
+    } else {
+        kafka::meant(name)?
+    };
+    Some(format!(
+        "{name} ({origin}) is not a property of this program; did you mean {meant}?"
+    ))
 }
 
 #[cfg(test)]
@@ -201,6 +207,14 @@ mod tests {
             "SPRING_CLOUD_STREAM_KAFKA_BINDER_BROKRES",
             Some("spring.cloud.stream.kafka.binder.brokers"),
         );
+        check(
+            "spring.cloud.stream.kafka.binder.configuraton.acks",
+            Some("spring.cloud.stream.kafka.binder.configuration.acks"),
+        );
+        check(
+            "spring.cloud.stream.kafka.bindings.inptu.consumer.configuration.fetch.min.bytes",
+            Some("spring.cloud.stream.kafka.bindings.input.consumer.configuration.fetch.min.bytes"),
+        );
         check("parity-router.invlaid", Some("parity-router.invalid"));
         check("PARITY_ROUTER_KLIENT", Some("parity-router.client"));
     }
@@ -224,6 +238,9 @@ mod tests {
             "spring.kafka.streams.properties.metrics.recording.level",
             "endpoints.shutdown.enabled",
             "instance.index",
+            "spring.cloud.stream.kafka.binder.configuration.acks",
+            "SPRING_CLOUD_STREAM_KAFKA_BINDER_CONSUMER_PROPERTIES_FETCH_MIN_BYTES",
+            "spring.cloud.stream.kafka.bindings.output.producer.configuration.a",
             "spring.cloud.stream.instanceIndex",
             "spring.cloud.stream.instanceCount",
             "a",

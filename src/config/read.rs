@@ -506,7 +506,7 @@ fn broker(given: &str, default_port: u16) -> Result<String, String> {
         Some((protocol, address)) if protocol.eq_ignore_ascii_case("PLAINTEXT") => address,
         Some((protocol, _)) => {
             return Err(format!(
-                "{protocol}:// in {given:?}: this build speaks PLAINTEXT only; {ALLOWED}"
+                "{protocol}:// in {given:?}: a protocol other than PLAINTEXT is given by spring.cloud.stream.kafka.binder.configuration.security.protocol; {ALLOWED}"
             ));
         }
         None => given,
@@ -829,7 +829,7 @@ mod tests {
             ("a:0", "is no port"),
             ("a:99999", "is no port"),
             ("a:", "is no port"),
-            ("SSL://a", "PLAINTEXT only"),
+            ("SSL://a", "configuration.security.protocol"),
             ("[::1", "no closing bracket"),
             ("[a]:1", "no IPv6 address"),
             ("[::1]x", "is no port"),
@@ -861,6 +861,11 @@ mod tests {
             &["--parity-router.client=kafka"],
             |config| config.client,
             ClientKind::Kafka,
+        );
+        check(
+            &["--parity-router.client=native"],
+            |config| config.client,
+            ClientKind::Native,
         );
         for (argument, allowed) in [
             ("server.port=x", "a port from 0 to 65535"),

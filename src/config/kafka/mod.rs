@@ -48,6 +48,17 @@ enum Place {
 }
 
 impl Place {
+    /// Those of all roles.
+    const ALL: [Self; 7] = [
+        Self::Binder,
+        Self::Consumers,
+        Self::Producers,
+        Self::Input,
+        Self::Output("even"),
+        Self::Output("odd"),
+        Self::Output("output"),
+    ];
+
     /// Those of a consumer, highest first.
     const OF_CONSUMER: [Self; 3] = [Self::Input, Self::Consumers, Self::Binder];
 
@@ -296,6 +307,26 @@ impl Reader<'_> {
     pub(super) fn common_pairs(&self) -> Pairs {
         self.pairs(&[Place::Binder])
     }
+}
+
+/// Letters, at most, that are wrong, missing or too many in a prefix that was meant to be a known one.
+const WRONG_LETTERS: usize = 2;
+
+/// What a name was meant to be that begins nearly as those of Kafka's own do.
+pub(super) fn meant(given: &str) -> Option<String> {
+    let prefixes = Place::ALL.map(Place::prefix);
+    for (at, _) in given.match_indices(['.', '_', '[']) {
+        let (front, name) = given.split_at(at);
+        let letters = undotted(front);
+        let wrong = |prefix: &String| strsim::osa_distance(&letters, &undotted(prefix));
+        let nearest = prefixes.iter().min_by_key(|prefix| wrong(prefix))?;
+        match wrong(nearest) {
+            0 => return None,
+            1..=WRONG_LETTERS => return Some(format!("{nearest}{name}")),
+            _ => (),
+        }
+    }
+    None
 }
 
 /// Kafka's name at the end of a property's name that begins with `prefix`; none where it does not. A key of a map stands behind a dot, or in

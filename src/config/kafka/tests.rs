@@ -19,10 +19,12 @@ const INPUT: &str = "spring.cloud.stream.kafka.bindings.input.consumer.";
 
 type Read = Result<(Config, Vec<String>), Vec<Problem>>;
 
+/// Of two clients that are named the first counts: by default it is `native`.
 fn read_all(role: RoleName, arguments: &[String], environment: &[(&str, &str)]) -> Read {
     let arguments: Vec<String> = arguments
         .iter()
         .map(|argument| format!("--{argument}"))
+        .chain(["--parity-router.client=native".to_owned()])
         .collect();
     let environment = environment
         .iter()
@@ -749,6 +751,8 @@ mod librdkafka {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_names_and_values_are_read(name in "[a-z.\\[\\]_é]{0,20}", value in ".{0,12}", known in 0..names::NAMES.len()) {
         let known = names::NAMES.get(known).map_or("", |known| known.name);
