@@ -55,6 +55,11 @@ impl Producer {
             .set("queue.buffering.max.messages", "100000")
             // The largest that it can be: whether a record is too large is for the topic to say, not for the client.
             .set("message.max.bytes", "1000000000")
+            // With idempotence it would be so anyway; without, librdkafka's default is a million.
+            .set(
+                "max.in.flight.requests.per.connection",
+                given.max_in_flight.to_string(),
+            )
             .extend(given.librdkafka.iter().cloned());
         settings
             .set("enable.idempotence", given.idempotent.to_string())

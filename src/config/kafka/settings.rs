@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::judge::other_clients;
 use super::{ASSIGNORS, INSTANCE_ID, Place};
-use crate::config::kafka::judge::other_clients;
 use crate::config::read::{Reader, is_topic};
 use crate::config::{
     Acks, AssignorName, ClientKind, Compression, ConnectionSettings, ConsumerSettings,
