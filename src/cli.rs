@@ -29,7 +29,7 @@ properties, as arguments, in SPRING_APPLICATION_JSON, as environment variables
   spring.cloud.stream.kafka.binder.brokers         (localhost:9092)
   server.port                                      actuator (8080)
   parity-router.invalid=dlq|skip|fail              what has no digit (dlq)
-  parity-router.client=librdkafka|kafka            Kafka client
+  parity-router.client=native|librdkafka|kafka     Kafka client (native)
   logging.level.root                               (INFO)
 
 example: parity-router --spring.cloud.stream.kafka.binder.brokers=kafka:9092 \\
@@ -192,9 +192,9 @@ fn problem(property: &str, message: String) -> Problem {
 /// Name, version and clients of this build.
 pub(crate) fn version() -> String {
     let clients = if cfg!(feature = "librdkafka") {
-        "librdkafka, kafka"
+        "native, librdkafka, kafka"
     } else {
-        "kafka"
+        "native, kafka"
     };
     format!(
         "parity-router {} (clients: {clients})",

@@ -16,11 +16,7 @@ use crate::properties::{Properties, Value};
 pub(super) const DEFAULT_GROUP: &str = "parity-router";
 
 /// The client of who names none.
-const DEFAULT_CLIENT: ClientKind = if cfg!(feature = "librdkafka") {
-    ClientKind::Librdkafka
-} else {
-    ClientKind::Kafka
-};
+const DEFAULT_CLIENT: ClientKind = ClientKind::Native;
 
 /// Data Flow's names for the stream and for the application in it.
 pub(super) const STREAM_NAME: &str = "spring.cloud.dataflow.stream.name";
@@ -862,11 +858,9 @@ mod tests {
             |config| config.client,
             ClientKind::Kafka,
         );
-        check(
-            &["--parity-router.client=native"],
-            |config| config.client,
-            ClientKind::Native,
-        );
+        for native in ["--parity-router.client=native", "other=1"] {
+            check(&[native], |config| config.client, ClientKind::Native);
+        }
         for (argument, allowed) in [
             ("server.port=x", "a port from 0 to 65535"),
             ("server.port=65536", "a port from 0 to 65535"),

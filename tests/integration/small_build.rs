@@ -31,10 +31,13 @@ fn a_broker_that_it_cannot_speak_to() {
     cluster
         .apiversion(RDKafkaApiKey::Fetch, Some(4), Some(11))
         .unwrap();
-    let mut router = Router::start(&[format!(
-        "--spring.cloud.stream.kafka.binder.brokers={}",
-        cluster.bootstrap_servers()
-    )]);
+    let mut router = Router::start(&[
+        "--parity-router.client=kafka".to_owned(),
+        format!(
+            "--spring.cloud.stream.kafka.binder.brokers={}",
+            cluster.bootstrap_servers()
+        ),
+    ]);
     assert_eq!(router.wait().code(), Some(1));
     let log = router.log();
     assert!(
