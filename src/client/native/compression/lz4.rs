@@ -103,7 +103,7 @@ impl BlockSource for Source {
             return Err(broken("a block's checksum is wrong"));
         }
         let inflated = if length & UNCOMPRESSED == 0 {
-            let most = self.longest.min(block.len() * DENSEST);
+            let most = self.longest.min(block.len().saturating_mul(DENSEST));
             lengthen(buffer, most);
             decompress_into(&block, &mut buffer[..most]).map_err(broken)?
         } else if block.len() <= self.longest {
