@@ -29,16 +29,19 @@ pub(crate) struct Lanes {
     pub(crate) odd: Sender<Batch>,
     /// Delivered batches, from both.
     pub(crate) delivered: Receiver<Batch>,
+    /// How much may be on the way.
+    pub(crate) bounds: Bounds,
 }
 
 impl Lanes {
     /// For a handler that sends nothing on.
-    pub(crate) fn closed() -> Self {
+    pub(crate) fn closed(bounds: Bounds) -> Self {
         let (even, _) = bounded(0);
         Self {
             odd: even.clone(),
             even,
             delivered: bounded(0).1,
+            bounds,
         }
     }
 }
@@ -81,7 +84,6 @@ impl Round {
 /// Body of the thread: until stopped, or until the client gives up.
 pub(crate) fn run<C: Consumer>(
     consumer: C,
-    bounds: Bounds,
     lanes: Lanes,
     handler: impl Handler,
     group: &Group,
@@ -92,7 +94,7 @@ pub(crate) fn run<C: Consumer>(
     let now = Instant::now();
     let mut reader = Reader {
         consumer,
-        bounds,
+        bounds: lanes.bounds,
         lanes: Some([lanes.even, lanes.odd]),
         delivered: lanes.delivered,
         spare: Vec::new(),

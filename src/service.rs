@@ -251,6 +251,7 @@ fn start_router<C: Client>(
         even,
         odd,
         delivered,
+        bounds,
     };
     let (cluster, health, stop) = (cluster.clone(), health.clone(), stop.clone());
     let body = move || {
@@ -258,7 +259,6 @@ fn start_router<C: Client>(
         let sorter = Sorter::new(&topics, &settings.invalid, &health, bounds.round_bytes);
         consumer::run(
             consumer,
-            bounds,
             lanes,
             sorter,
             &settings.input.group,

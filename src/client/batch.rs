@@ -4,9 +4,7 @@
 
 use std::fmt;
 
-use super::records::{
-    BATCH_HEADER, Headers, HeadersBuffer, NO_TIMESTAMP, RawRecord, Stamp, Writer, varint_len,
-};
+use super::records::{Headers, HeadersBuffer, NO_TIMESTAMP, RawRecord, Stamp, Writer, varint_len};
 use super::{Record, Timestamp};
 use crate::dead_letter;
 use crate::offsets::{Round, TopicPartition};
@@ -232,11 +230,6 @@ impl Part {
     /// Its records, encoded.
     pub(crate) fn records(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> i32 {
-        self.count
     }
 
     /// Whether one of them has a key.
@@ -469,11 +462,6 @@ impl Batch {
             }
         }
     }
-}
-
-/// Bytes of records that a batch of so many bytes has room for.
-pub(crate) fn records_within(batch_bytes: usize) -> usize {
-    batch_bytes.saturating_sub(BATCH_HEADER)
 }
 
 /// For who has headers one by one.

@@ -124,7 +124,7 @@ impl Consumer {
         while let Some(arrival) = self.network.next() {
             match arrival {
                 Arrival::Answer(peer, response) => self.answered(peer, response)?,
-                Arrival::Lost { tags, .. } => {
+                Arrival::Lost(tags) => {
                     for tag in tags {
                         self.unanswered(tag);
                     }
@@ -196,7 +196,7 @@ impl Consumer {
             && let Some(peer) =
                 coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator)
         {
-            let partitions = self.fetcher.to_ask(Start::Committed);
+            let partitions = self.fetcher.take_waiting(Start::Committed);
             if !partitions.is_empty() {
                 match self.network.version::<OffsetFetchRequest>(peer) {
                     Ok(version) => {
@@ -217,7 +217,7 @@ impl Consumer {
                 }
             }
         }
-        let partitions = self.fetcher.to_ask(Start::Reset);
+        let partitions = self.fetcher.take_waiting(Start::Reset);
         let mut by_leader: BTreeMap<i32, Vec<TopicPartition>> = BTreeMap::new();
         for partition in partitions {
             let topic = self.topics.input(partition.topic);
@@ -379,15 +379,8 @@ impl Consumer {
                 match step {
                     group::Step::Join => {
                         let answer = read!(JoinGroupRequest);
-                        group.joined(
-                            network,
-                            cluster,
-                            coordinator,
-                            peer,
-                            answer,
-                            events,
-                            Tag::Group,
-                        )?;
+                        let to = (peer, Tag::Group);
+                        group.joined(network, cluster, coordinator, to, answer, events)?;
                     }
                     group::Step::Sync(generation) => {
                         let answer = read!(SyncGroupRequest);

@@ -209,7 +209,7 @@ impl Fetcher {
     }
 
     /// Partitions that wait for this question and may be asked about now; they count as asked.
-    pub(super) fn to_ask(&mut self, start: Start) -> Vec<TopicPartition> {
+    pub(super) fn take_waiting(&mut self, start: Start) -> Vec<TopicPartition> {
         let now = Instant::now();
         let waiting = self.places.iter_mut().filter(|(_, place)| {
             place.start == start && !place.asked && place.not_before.is_none_or(|at| at <= now)
@@ -617,13 +617,11 @@ struct Broken {
     is_final: bool,
 }
 
-impl Broken {
-    fn new(text: impl Into<String>) -> End {
-        End::Broken(Self {
-            text: text.into(),
-            is_final: false,
-        })
-    }
+fn broken(text: impl Into<String>) -> End {
+    End::Broken(Broken {
+        text: text.into(),
+        is_final: false,
+    })
 }
 
 impl Part {
@@ -701,7 +699,7 @@ impl Part {
                 Err(reason) => {
                     return Walked {
                         last,
-                        end: Broken::new(reason),
+                        end: broken(reason),
                     };
                 }
             }
@@ -724,10 +722,10 @@ impl Part {
                         is_final: true,
                     }));
                 }
-                None => return Err(Broken::new("what is there is no record batch")),
+                None => return Err(broken("what is there is no record batch")),
             };
             if check_crcs && !header.is_intact(bytes) {
-                return Err(Broken::new("the record batch does not have its CRC"));
+                return Err(broken("the record batch does not have its CRC"));
             }
             let over = header.next_offset() <= self.next;
             if header.is_control() {
@@ -748,7 +746,7 @@ impl Part {
                         .records
                         .slice(self.at + BATCH_HEADER..self.at + header.size);
                     let decoder = compression::reader(codec, compressed)
-                        .map_err(|error| Broken::new(crate::error::report(&error)))?;
+                        .map_err(|error| broken(crate::error::report(&error)))?;
                     Source::Inflated {
                         decoder: Box::new(decoder),
                         from: 0,
@@ -756,7 +754,7 @@ impl Part {
                     }
                 }
                 None => {
-                    return Err(Broken::new(format!(
+                    return Err(broken(format!(
                         "codec {} is none that is known",
                         header.codec()
                     )));
@@ -983,7 +981,7 @@ mod tests {
             built.push(0, b"", &record);
         }
         let part = built.parts().first().unwrap();
-        encode(like, part.records(), part.count())
+        encode(like, part.records(), part.stamp().count)
     }
 
     fn encode(like: Like, records: &[u8], count: i32) -> Vec<u8> {
@@ -1027,8 +1025,11 @@ mod tests {
         )
     }
 
+    /// Offset, time and value of a record.
+    type Walked = (i64, i64, String);
+
     /// Walks on, so many records at a time, and gives offsets, times and values.
-    fn walk(part: &mut Part, most: usize) -> (Vec<(i64, i64, String)>, Result<(), String>) {
+    fn walk(part: &mut Part, most: usize) -> (Vec<Walked>, Result<(), String>) {
         let mut window = Vec::new();
         let mut found = Vec::new();
         loop {

@@ -265,10 +265,9 @@ impl Group {
         network: &mut Network<T>,
         cluster: &mut Cluster,
         coordinator: &mut Coordinator,
-        peer: Peer,
+        (peer, tag): (Peer, impl Fn(Step) -> T),
         answer: JoinGroupResponse,
         events: &mut VecDeque<Event>,
-        tag: impl Fn(Step) -> T,
     ) -> Result<(), Error> {
         if !matches!(self.stage, Stage::Joining) {
             return Ok(());

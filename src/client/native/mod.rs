@@ -39,6 +39,12 @@ struct Budget {
     fetch_bytes: usize,
 }
 
+/// A batch at most, whatever the memory: Kafka's usual limit, of topics (`message.max.bytes`) and producers (`max.request.size`).
+const LARGEST_BATCH: usize = 1024 * 1024;
+
+/// Of a request with a batch, what is not records: headers, and the topic's name.
+const BESIDES: usize = 1024;
+
 /// Rounds in flight: as many as a connection has requests in flight at most.
 const ROUNDS: usize = 5;
 
@@ -80,7 +86,7 @@ impl Client for Native {
     type Producer = produce::Producer;
 
     fn bounds(cluster: &Cluster) -> Bounds {
-        let Budget { batch_bytes, .. } = budget(cluster.memory);
+        let batch_bytes = budget(cluster.memory).batch_bytes.min(LARGEST_BATCH) - BESIDES;
         Bounds {
             rounds: ROUNDS,
             round_records: usize::MAX,

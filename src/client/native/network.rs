@@ -31,13 +31,8 @@ pub(super) enum Peer {
 pub(super) enum Arrival<T> {
     /// An answer.
     Answer(Peer, Response<T>),
-    /// A connection is over; what was sent over it will not be answered.
-    Lost {
-        /// Whose.
-        peer: Peer,
-        /// What was given along with the requests.
-        tags: Vec<T>,
-    },
+    /// A connection is over: what was sent over it will not be answered; here is what was given along with it.
+    Lost(Vec<T>),
 }
 
 /// An answer to a request of this tag.
@@ -136,7 +131,7 @@ impl<T> Network<T> {
             link.not_before = None;
             if let Some(connection) = link.connection.take() {
                 let tags = connection.into_unanswered();
-                self.arrived.push_back(Arrival::Lost { peer, tags });
+                self.arrived.push_back(Arrival::Lost(tags));
             }
         }
         if let Some(connection) = &link.connection {
@@ -244,10 +239,7 @@ impl<T> Network<T> {
             .and_then(|connection| Some((connection.version::<R>()?, connection)))
             .map(|(version, connection)| (connection, version))
         else {
-            self.arrived.push_back(Arrival::Lost {
-                peer,
-                tags: vec![tag],
-            });
+            self.arrived.push_back(Arrival::Lost(vec![tag]));
             return;
         };
         if let Err(error) = send(connection, version, tag) {
@@ -278,7 +270,7 @@ impl<T> Network<T> {
         log::debug!("{peer:?} {}", self.reason);
         link.failed(Instant::now(), &self.settings);
         let tags = connection.into_unanswered();
-        self.arrived.push_back(Arrival::Lost { peer, tags });
+        self.arrived.push_back(Arrival::Lost(tags));
     }
 
     /// Gives the memory of a large answer back, for that peer's next one, if nobody else has a part of it.
@@ -308,10 +300,10 @@ impl<T> Network<T> {
     pub(super) fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<Option<Response<T>>> {
         let place = self.arrived.iter().position(|arrival| match arrival {
             Arrival::Answer(_, response) => wanted(&response.tag),
-            Arrival::Lost { tags, .. } => tags.iter().any(&wanted),
+            Arrival::Lost(tags) => tags.iter().any(&wanted),
         })?;
         match self.arrived.get_mut(place) {
-            Some(Arrival::Lost { tags, .. }) => {
+            Some(Arrival::Lost(tags)) => {
                 tags.retain(|tag| !wanted(tag));
                 Some(None)
             }
@@ -417,7 +409,7 @@ impl<T> Network<T> {
                         .map(Connection::into_unanswered)
                         .unwrap_or_default();
                     link.failed(now, settings);
-                    arrived.push_back(Arrival::Lost { peer, tags });
+                    arrived.push_back(Arrival::Lost(tags));
                 }
             }
         }

@@ -45,8 +45,7 @@ pub(crate) fn run<C: Client>(
     let group = &settings.input.group;
     consumer::run(
         consumer,
-        C::bounds(cluster),
-        Lanes::closed(),
+        Lanes::closed(C::bounds(cluster)),
         printer,
         group,
         &topics,

@@ -57,11 +57,6 @@ impl Codec {
         }
     }
 
-    /// The codec of this name in `compression.type`.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|codec| codec.name() == name)
-    }
-
     /// Its name in `compression.type`.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -87,10 +87,8 @@ fn attributes_and_names_are_kafkas() {
             Codec::from_attributes(codec.attributes() | 0x18),
             Some(codec)
         );
-        assert_eq!(Codec::from_name(codec.name()), Some(codec));
     }
     assert_eq!(Codec::from_attributes(5), None);
-    assert_eq!(Codec::from_name("brotli"), None);
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl Producer {
                 // Nobody waits for it any more.
                 Tag::Prepare => (),
             },
-            Arrival::Lost { tags, .. } => {
+            Arrival::Lost(tags) => {
                 if self.held.len() > 0 {
                     let reason = self.network.reason().to_owned();
                     self.warn(now, &reason);
