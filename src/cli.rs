@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use pico_args::Arguments;
 
 use crate::config::RoleName;
+use crate::config::known::CLIENTS;
 use crate::error::Problem;
 
 /// What `--help` prints; it fits one screen.
@@ -191,14 +192,10 @@ fn problem(property: &str, message: String) -> Problem {
 
 /// Name, version and clients of this build.
 pub(crate) fn version() -> String {
-    let clients = if cfg!(feature = "librdkafka") {
-        "native, librdkafka, kafka"
-    } else {
-        "native, kafka"
-    };
     format!(
-        "parity-router {} (clients: {clients})",
-        env!("CARGO_PKG_VERSION")
+        "parity-router {} (clients: {})",
+        env!("CARGO_PKG_VERSION"),
+        CLIENTS.join(", ")
     )
 }
 

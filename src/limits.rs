@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(any(feature = "librdkafka", feature = "kafka"))]
 use crate::client::Bounds;
 
 /// Of the clients that work record by record, records in a round at most: one channel operation for a thousand records is noise beside routing them.
@@ -14,6 +15,7 @@ pub(crate) const ROUND_BYTES: usize = 256 * 1024;
 /// Of the same, what may be on its way at once. With 16 rounds of 1,024 records a lane has up to 16,384 records on the way, below
 /// librdkafka's 100,000 in a producer's queue; their buffers hold 16 x 256 KiB = 4 MiB and half as much again for lengths and room, plus
 /// one record of any size a round.
+#[cfg(any(feature = "librdkafka", feature = "kafka"))]
 pub(crate) const BOUNDS: Bounds = Bounds {
     rounds: 16,
     round_records: ROUND_RECORDS,

@@ -7,9 +7,11 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::actuator;
+#[cfg(feature = "kafka")]
+use crate::client::KafkaRust;
 #[cfg(feature = "librdkafka")]
 use crate::client::Librdkafka;
-use crate::client::{Batch, Client, KafkaRust, Native};
+use crate::client::{Batch, Client, Native};
 use crate::config::{
     ClientKind, Cluster, Config, ProducerSettings, Role, RoleName, RouterSettings,
 };
@@ -80,12 +82,13 @@ impl Service {
             ClientKind::Librdkafka => {
                 start_pipeline::<Librdkafka>(&config, &health, &stop, &events.0)
             }
-            #[cfg(not(feature = "librdkafka"))]
-            ClientKind::Librdkafka => Err(Error::Kafka {
-                operation: "start",
-                reason: "this build has no librdkafka".to_owned(),
-            }),
+            #[cfg(feature = "kafka")]
             ClientKind::Kafka => start_pipeline::<KafkaRust>(&config, &health, &stop, &events.0),
+            #[cfg(not(all(feature = "librdkafka", feature = "kafka")))]
+            client => Err(Error::Kafka {
+                operation: "start",
+                reason: format!("this build has not the client {}", client.name()),
+            }),
         }?;
         Ok(Self {
             role: config.role.name(),

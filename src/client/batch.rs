@@ -357,6 +357,7 @@ impl Batch {
     }
 
     /// All records with their places, part by part.
+    #[cfg(any(test, feature = "librdkafka", feature = "kafka"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, Outgoing<'_>)> {
         self.parts.iter().enumerate().flat_map(|(number, part)| {
             let records = part.raw().enumerate();

@@ -3,6 +3,7 @@
 //! producer is that a batch is delivered. Only the files beside this one name a client's types.
 
 pub(crate) mod batch;
+#[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;
@@ -13,6 +14,7 @@ pub(crate) mod records;
 use std::time::Duration;
 
 pub(crate) use batch::Batch;
+#[cfg(feature = "kafka")]
 pub(crate) use kafka::KafkaRust;
 #[cfg(feature = "librdkafka")]
 pub(crate) use librdkafka::{Librdkafka, embedded::EmbeddedBroker};
@@ -91,10 +93,6 @@ pub(crate) struct Record<'a> {
 }
 
 /// A record's time, in milliseconds since 1970.
-#[cfg_attr(
-    not(feature = "librdkafka"),
-    allow(dead_code, reason = "of the two clients only librdkafka has it")
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Timestamp {
     /// Given by its producer.
@@ -130,10 +128,6 @@ pub(crate) enum Room {
 }
 
 /// What happened to a consumer besides records.
-#[cfg_attr(
-    not(feature = "librdkafka"),
-    allow(dead_code, reason = "of the two clients only librdkafka has it")
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// These partitions are ours from now on, besides those that were; maybe none.

@@ -103,6 +103,15 @@ pub(super) const OTHER_SPELLINGS: [&str; 18] = [
     "spring.cloud.stream.kafka.bindings.output.producer.sync",
 ];
 
+/// The clients of this build.
+pub(crate) const CLIENTS: &[&str] = &[
+    "native",
+    #[cfg(feature = "librdkafka")]
+    "librdkafka",
+    #[cfg(feature = "kafka")]
+    "kafka",
+];
+
 /// Every property that is read.
 fn all() -> impl Iterator<Item = &'static str> {
     [

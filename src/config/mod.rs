@@ -2,7 +2,7 @@
 
 mod client;
 mod kafka;
-mod known;
+pub(crate) mod known;
 mod read;
 mod roles;
 

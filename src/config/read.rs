@@ -202,18 +202,16 @@ impl Reader<'_> {
         };
         match value.text.as_str() {
             "native" => ClientKind::Native,
-            "kafka" => ClientKind::Kafka,
+            "kafka" if cfg!(feature = "kafka") => ClientKind::Kafka,
             "librdkafka" if cfg!(feature = "librdkafka") => ClientKind::Librdkafka,
-            "librdkafka" => self.problem(
-                NAME,
-                &value,
-                "this build has not the client librdkafka, which the default build (cargo feature librdkafka) has; allowed here: native or kafka",
-                DEFAULT_CLIENT,
-            ),
-            _ => {
-                let allowed = if cfg!(feature = "librdkafka") { "native, librdkafka or kafka" } else { "native or kafka" };
-                self.not_allowed(NAME, &value, allowed, DEFAULT_CLIENT)
+            other @ ("librdkafka" | "kafka") => {
+                let message = format!(
+                    "this build has not the client {other}, which the default build (cargo feature {other}) has; allowed here: {}",
+                    known::CLIENTS.join(" or ")
+                );
+                self.problem(NAME, &value, &message, DEFAULT_CLIENT)
             }
+            _ => self.not_allowed(NAME, &value, &known::CLIENTS.join(" or "), DEFAULT_CLIENT),
         }
     }
 
@@ -853,6 +851,7 @@ mod tests {
             |config| config.actuator.show_details,
             true,
         );
+        #[cfg(feature = "kafka")]
         check(
             &["--parity-router.client=kafka"],
             |config| config.client,
@@ -866,7 +865,7 @@ mod tests {
             ("server.port=65536", "a port from 0 to 65535"),
             ("management.server.port=", "a port from 0 to 65535"),
             ("server.address=host", "an IP address"),
-            ("parity-router.client=java", "kafka"),
+            ("parity-router.client=java", "native"),
             ("parity-router.invalid=drop", "dlq, skip or fail"),
             (
                 "spring.cloud.stream.kafka.bindings.input.consumer.startOffset=middle",

@@ -9,19 +9,17 @@
 )]
 
 mod actuator;
-#[cfg(feature = "librdkafka")]
 mod broker;
+#[cfg(feature = "kafka")]
+mod clients;
 mod command_line;
 mod configuration;
 #[cfg(feature = "librdkafka")]
 mod demo;
 mod dependencies;
-#[cfg(feature = "librdkafka")]
 mod guarantees;
 mod process;
-#[cfg(feature = "librdkafka")]
 mod roles;
-#[cfg(feature = "librdkafka")]
 mod routing;
 #[cfg(not(feature = "librdkafka"))]
 mod small_build;

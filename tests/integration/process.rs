@@ -58,13 +58,6 @@ pub(crate) struct Router {
     port: u16,
 }
 
-#[cfg_attr(
-    not(feature = "librdkafka"),
-    allow(
-        dead_code,
-        reason = "the small build's tests have no broker that it could work with"
-    )
-)]
 impl Router {
     /// Starts it and waits until its actuator listens.
     pub(crate) fn start(arguments: &[String]) -> Self {

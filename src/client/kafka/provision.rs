@@ -17,8 +17,8 @@ pub(super) fn check_broker(brokers: &[String]) -> Result<(), NotReady> {
                     operation: "connect",
                     reason: format!(
                         "broker {broker} takes Fetch requests of version {lowest} to {highest}, and the client `kafka` sends \
-                         version 0, which Kafka 4.0 removed (KIP-896): use parity-router.client=librdkafka, which the default \
-                         build has, or a broker up to Kafka 3.9"
+                         version 0, which Kafka 4.0 removed (KIP-896): use parity-router.client=native, or a broker up to \
+                         Kafka 3.9"
                     ),
                 }));
             }

@@ -5,7 +5,8 @@
 mod judge;
 mod names;
 mod settings;
-#[cfg(test)]
+// They are about what each client can, so they want all of them.
+#[cfg(all(test, feature = "librdkafka", feature = "kafka"))]
 mod tests;
 
 use std::ops::RangeInclusive;

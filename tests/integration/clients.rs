@@ -1,0 +1,53 @@
+//! Clients and brokers that do not speak the same versions: a sentence says so.
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::RDKafkaApiKey;
+
+use crate::process::Router;
+
+/// The log of a router that ends at once: the broker takes Fetch requests of these versions alone.
+fn end_of(client: &str, fetch: (i16, i16)) -> String {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in ["input", "even", "odd", "error.input.parity-router"] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+    }
+    cluster
+        .apiversion(RDKafkaApiKey::Fetch, Some(fetch.0), Some(fetch.1))
+        .unwrap();
+    let mut router = Router::start(&[
+        format!("--parity-router.client={client}"),
+        format!(
+            "--spring.cloud.stream.kafka.binder.brokers={}",
+            cluster.bootstrap_servers()
+        ),
+    ]);
+    assert_eq!(router.wait().code(), Some(1), "{}", router.log());
+    router.log()
+}
+
+#[track_caller]
+fn check(client: &str, fetch: (i16, i16), sentence: &str) {
+    let log = end_of(client, fetch);
+    assert!(log.contains(sentence), "{log}");
+}
+
+/// As Kafka 4 does, it takes no Fetch of version 0.
+#[test]
+fn the_old_client_and_a_new_broker() {
+    check(
+        "kafka",
+        (4, 11),
+        "takes Fetch requests of version 4 to 11, and the client `kafka` sends version 0, which Kafka 4.0 removed (KIP-896): use \
+         parity-router.client=native, or a broker up to Kafka 3.9",
+    );
+}
+
+/// As Kafka 1.1 does.
+#[test]
+fn our_client_and_an_old_broker() {
+    check(
+        "native",
+        (0, 7),
+        "the broker takes Fetch requests of version 0 to 7, and the client `native` sends 10 to 11: it speaks to Kafka 2.1 and later",
+    );
+}
