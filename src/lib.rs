@@ -14,6 +14,9 @@
 //! batch back when every record of it is acknowledged by all in-sync replicas; `offsets` then knows up to where a partition may be
 //! committed.
 //!
+//! A record is never an object. What is lent is a view of the bytes that a broker sent, and what is routed is written at once as it will go
+//! over the wire (`client/records`, `client/batch`): that is all there is on the record's path, and none of it allocates or calls the system.
+//!
 //! # Threads
 //!
 //! | thread | owns | receives | sends |
@@ -25,7 +28,7 @@
 //! | `actuator` | the listening socket and its clients | requests | stop requests |
 //! | `signals` | the signal iterator | SIGTERM, SIGINT | stop requests; a second one ends the process |
 //!
-//! librdkafka has threads of its own behind these. There is no async runtime anywhere.
+//! The client `native` does its work on these; librdkafka has threads of its own behind them. There is no async runtime anywhere.
 //!
 //! The same program is the time source (`time` in place of consumer and producers) and the log sink (`consumer` alone: what is read is
 //! printed, not sent on). `roles` has what is theirs; everything else, from properties to the stop, is the router's.

@@ -26,6 +26,9 @@ pub(crate) const BOUNDS: Bounds = Bounds {
 /// Longest wait of a thread before it looks at the stop flag and at its client's events.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
 
+/// Longest wait of a producer thread for another batch while nothing is on its way: a batch, or the channel's end, wakes it.
+pub(crate) const IDLE_POLL: Duration = Duration::from_secs(1);
+
 /// Longest wait of a producer thread for another batch while acknowledgements are outstanding: the client cannot wake it.
 pub(crate) const ACKNOWLEDGEMENT_POLL: Duration = Duration::from_millis(1);
 

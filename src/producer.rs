@@ -11,7 +11,7 @@ use crate::client::{Batch, Producer};
 use crate::config::Invalid;
 use crate::error::Error;
 use crate::health::Health;
-use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, POLL, WARNING_INTERVAL};
+use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, IDLE_POLL, WARNING_INTERVAL};
 use crate::route::Lane;
 use crate::thread::Stop;
 use crate::throttle::Throttle;
@@ -48,7 +48,11 @@ pub(crate) fn run<P: Producer>(
     loop {
         let busy = producer.in_flight() > 0;
         if producer.accepts() {
-            let wait = if busy { ACKNOWLEDGEMENT_POLL } else { POLL };
+            let wait = if busy {
+                ACKNOWLEDGEMENT_POLL
+            } else {
+                IDLE_POLL
+            };
             match outlet.batches.recv_timeout(wait) {
                 Ok(batch) => producer.send(batch)?,
                 Err(RecvTimeoutError::Timeout) => (),

@@ -236,6 +236,9 @@ impl<T> Connection<T> {
             // A large one is rare; its memory is not kept.
             self.unsent = BytesMut::new();
         }
+        if self.unanswered.is_empty() {
+            return self.check_idle();
+        }
         while !self.unanswered.is_empty() {
             match self.incoming.read(&mut self.stream) {
                 Ok(Some(body)) => self.answered(body, &mut take)?,
@@ -250,6 +253,20 @@ impl<T> Connection<T> {
                 format!("no answer to {}", late.name),
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Nothing is expected: what can be read then is the end, with which a broker parts from a client that is idle
+    /// (`connections.max.idle.ms`).
+    fn check_idle(&mut self) -> io::Result<()> {
+        match self.stream.read(&mut [0]) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "the broker sent what nobody asked for",
+            )),
+            Err(error) if is_not_now(&error) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

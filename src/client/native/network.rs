@@ -358,6 +358,7 @@ impl<T> Network<T> {
             .values()
             .filter_map(|link| link.connection.as_ref());
         let mut polled: Vec<PollFd<'_>> = open
+            .clone()
             .map(|connection| {
                 let mut flags = PollFlags::IN;
                 if connection.wants_to_write() {
@@ -372,12 +373,17 @@ impl<T> Network<T> {
         });
         // A signal ends it early, and other errors it has none: then it was a short wait.
         let _ = rustix::event::poll(&mut polled, Some(&left));
+        let now = Instant::now();
+        let moved = |(polled, connection): (&PollFd<'_>, &Connection<T>)| {
+            !polled.revents().is_empty() || connection.due().is_some_and(|at| at <= now)
+        };
+        let moved: Vec<bool> = polled.iter().zip(open).map(moved).collect();
         drop(polled);
-        self.progress();
+        self.progress(now, moved.into_iter());
     }
 
-    fn progress(&mut self) {
-        let now = Instant::now();
+    /// Goes on with those of the open connections that `moved`, which are in the order of the links.
+    fn progress(&mut self, now: Instant, mut moved: impl Iterator<Item = bool>) {
         let Self {
             links,
             arrived,
@@ -389,6 +395,10 @@ impl<T> Network<T> {
             let Some(connection) = link.connection.as_mut() else {
                 continue;
             };
+            if moved.next() != Some(true) {
+                continue;
+            }
+            let idle = connection.is_ready() && connection.unanswered() == 0;
             let progress = connection.progress(now, client_id, |answer| {
                 let Answer { tag, version, body } = answer;
                 let response = Response { tag, version, body };
@@ -408,7 +418,9 @@ impl<T> Network<T> {
                         .take()
                         .map(Connection::into_unanswered)
                         .unwrap_or_default();
-                    link.failed(now, settings);
+                    if !idle {
+                        link.failed(now, settings);
+                    }
                     arrived.push_back(Arrival::Lost(tags));
                 }
             }
