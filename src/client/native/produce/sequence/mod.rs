@@ -340,3 +340,6 @@ impl<B: Counted> Window<B> {
 fn behind(sequence: i32, count: i32) -> i32 {
     sequence.wrapping_add(count) & i32::MAX
 }
+
+#[cfg(test)]
+mod tests;

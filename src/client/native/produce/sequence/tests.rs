@@ -1,0 +1,473 @@
+//! The window against a broker that looks at sequence numbers as Kafka does (`ProducerAppendInfo`, `ProducerStateEntry`), over a connection
+//! that is lost at any time.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+
+impl Counted for Vec<u32> {
+    fn count(&self) -> i32 {
+        i32::try_from(self.len()).unwrap()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Request {
+    turn: Turn,
+    records: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Done,
+    OutOfSequence,
+    Unidentified,
+    /// Not appended, and not for what it is.
+    Refused,
+    /// Appended maybe, and yet a failure.
+    TimedOut,
+    /// For what is in it; the broker names the records, or it does not.
+    Poison {
+        named: bool,
+    },
+}
+
+/// What is wrong with the broker for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    Before,
+    After,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    epoch: i16,
+    last: i32,
+    batches: VecDeque<(i32, i32)>,
+}
+
+#[derive(Debug, Default)]
+struct Broker {
+    log: Vec<u32>,
+    producers: BTreeMap<i64, Known>,
+    poison: BTreeSet<u32>,
+    names_poison: bool,
+    /// For now it takes poison too.
+    is_lenient: bool,
+}
+
+impl Broker {
+    fn take(&mut self, request: &Request, fault: Fault) -> Answer {
+        if fault == Fault::Before {
+            return Answer::Refused;
+        }
+        let is_poison = |record: &u32| !self.is_lenient && self.poison.contains(record);
+        if request.records.iter().any(is_poison) {
+            return Answer::Poison {
+                named: self.names_poison,
+            };
+        }
+        let (id, epoch) = request.turn.identity;
+        let base = request.turn.base_sequence;
+        let last = behind(base, request.records.count() - 1);
+        let known = self.producers.get(&id);
+        match known {
+            Some(known) if epoch < known.epoch => return Answer::Unidentified,
+            Some(known) if epoch > known.epoch && base != 0 => return Answer::OutOfSequence,
+            Some(known) if epoch == known.epoch && known.batches.contains(&(base, last)) => {
+                return Answer::Done;
+            }
+            Some(known) if epoch == known.epoch && behind(known.last, 1) != base => {
+                return Answer::OutOfSequence;
+            }
+            _ => (),
+        }
+        let batches = known.filter(|known| known.epoch == epoch);
+        let mut batches = batches
+            .map(|known| known.batches.clone())
+            .unwrap_or_default();
+        batches.push_back((base, last));
+        if batches.len() > KNOWN_AGAIN {
+            batches.pop_front();
+        }
+        let known = Known {
+            epoch,
+            last,
+            batches,
+        };
+        self.producers.insert(id, known);
+        self.log.extend(&request.records);
+        if fault == Fault::After {
+            Answer::TimedOut
+        } else {
+            Answer::Done
+        }
+    }
+}
+
+/// A window and the broker, with what is between them.
+struct World {
+    window: Window<Vec<u32>>,
+    waiting: VecDeque<Vec<u32>>,
+    next_producer: i64,
+    broker: Broker,
+    requests: VecDeque<Request>,
+    answers: VecDeque<(u64, Answer)>,
+    /// Requests of connections that were lost; the broker may come to them yet.
+    stale: VecDeque<Request>,
+    acknowledged: BTreeSet<u32>,
+    refused: BTreeSet<u32>,
+    restarts: usize,
+}
+
+impl World {
+    fn new(bodies: &[usize], limit: usize, start: i32, broker: Broker) -> Self {
+        let mut window = Window::new(limit, true);
+        window.first = start;
+        let mut next = 0;
+        let waiting = bodies.iter().map(|&size| {
+            let first = next;
+            next += u32::try_from(size).unwrap();
+            (first..next).collect()
+        });
+        Self {
+            window,
+            waiting: waiting.collect(),
+            next_producer: 0,
+            broker,
+            requests: VecDeque::new(),
+            answers: VecDeque::new(),
+            stale: VecDeque::new(),
+            acknowledged: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            restarts: 0,
+        }
+    }
+
+    fn send(&mut self) {
+        while self.window.has_room()
+            && let Some(body) = self.waiting.pop_front()
+        {
+            self.window.push(body);
+        }
+        while self.window.wants_identity() {
+            if !self.window.identify((self.next_producer, 0)) {
+                self.next_producer += 1;
+            }
+        }
+        let turn = self.window.turn();
+        self.restarts += usize::from(self.window.take_restarted());
+        if let Some(turn) = turn {
+            let records = self.window.body(turn.id).unwrap().clone();
+            self.window.sent(turn.id);
+            self.requests.push_back(Request { turn, records });
+        }
+    }
+
+    fn process(&mut self, fault: Fault) {
+        if let Some(request) = self.requests.pop_front() {
+            let answer = self.broker.take(&request, fault);
+            self.answers.push_back((request.turn.id, answer));
+        }
+    }
+
+    fn process_stale(&mut self) {
+        if let Some(request) = self.stale.pop_front() {
+            self.broker.take(&request, Fault::None);
+        }
+    }
+
+    fn answer(&mut self) {
+        let Some((id, answer)) = self.answers.pop_front() else {
+            return;
+        };
+        match answer {
+            Answer::Done => {
+                let body = self.window.acknowledged(id).unwrap();
+                self.acknowledged.extend(body);
+            }
+            Answer::OutOfSequence => {
+                self.window.out_of_sequence(id);
+            }
+            Answer::Unidentified => {
+                self.window.unidentified(id);
+            }
+            Answer::Refused => self.window.failed(id, false),
+            Answer::TimedOut => self.window.failed(id, true),
+            Answer::Poison { named } => {
+                let body = self.window.body(id).unwrap().clone();
+                let poison = &self.broker.poison;
+                let bodies = if named || body.len() == 1 {
+                    let (bad, good): (Vec<u32>, Vec<u32>) =
+                        body.into_iter().partition(|record| poison.contains(record));
+                    self.refused.extend(bad);
+                    vec![good]
+                } else {
+                    let (first, second) = body.split_at(body.len() / 2);
+                    vec![first.to_vec(), second.to_vec()]
+                };
+                let bodies = bodies.into_iter().filter(|body| !body.is_empty());
+                self.window.replace(id, bodies.collect());
+            }
+        }
+    }
+
+    /// The connection is lost: some answers are on their way in vain, and some requests come to the broker late.
+    fn lose(&mut self) {
+        for (id, _) in self.answers.drain(..) {
+            self.window.failed(id, true);
+        }
+        for request in self.requests.drain(..) {
+            self.window.failed(request.turn.id, true);
+            self.stale.push_back(request);
+        }
+    }
+
+    fn step(&mut self, step: u8) {
+        match step {
+            0..30 => self.send(),
+            30..50 => self.process(Fault::None),
+            50..56 => self.process(Fault::Before),
+            56..62 => self.process(Fault::After),
+            62..90 => self.answer(),
+            90..94 => self.lose(),
+            _ => self.process_stale(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.window.is_empty()
+    }
+
+    /// Everything works from now on.
+    fn finish(&mut self) {
+        for _ in 0..10_000 {
+            if self.is_done() {
+                return;
+            }
+            self.send();
+            self.process(Fault::None);
+            self.answer();
+        }
+        panic!("it does not come to an end: {:?}", self.window);
+    }
+}
+
+fn world(
+    bodies: &[usize],
+    limit: usize,
+    start: i32,
+    poison: &BTreeSet<u32>,
+    named: bool,
+    steps: &[u8],
+) -> World {
+    let broker = Broker {
+        poison: poison.clone(),
+        names_poison: named,
+        ..Broker::default()
+    };
+    let mut world = World::new(bodies, limit, start, broker);
+    for &step in steps {
+        world.step(step);
+    }
+    world.finish();
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    /// Each record is appended once and in order, whatever is answered, lost or late.
+    #[test]
+    fn each_record_once_and_in_order(
+        bodies in prop::collection::vec(1..4_usize, 1..30),
+        limit in 1..=7_usize,
+        start in prop_oneof![Just(0), i32::MAX - 20..=i32::MAX],
+        steps in prop::collection::vec(0..100_u8, 0..400),
+    ) {
+        let world = world(&bodies, limit, start, &BTreeSet::new(), false, &steps);
+        let count = u32::try_from(bodies.iter().sum::<usize>()).unwrap();
+        prop_assert_eq!(&world.broker.log, &(0..count).collect::<Vec<u32>>());
+        prop_assert_eq!(world.restarts, 0);
+        prop_assert_eq!(world.acknowledged.len(), count as usize);
+    }
+
+    /// Records that are refused are those that must be; all others are there, in order, and doubled only where it was said.
+    #[test]
+    fn what_is_refused_leaves_no_gap(
+        bodies in prop::collection::vec(1..6_usize, 1..20),
+        limit in 1..=7_usize,
+        poison in prop::collection::btree_set(0..60_u32, 0..10),
+        named in any::<bool>(),
+        steps in prop::collection::vec(0..100_u8, 0..400),
+    ) {
+        let world = world(&bodies, limit, 0, &poison, named, &steps);
+        let count = u32::try_from(bodies.iter().sum::<usize>()).unwrap();
+        let bad: BTreeSet<u32> = poison.into_iter().filter(|record| *record < count).collect();
+        let good: Vec<u32> = (0..count).filter(|record| !bad.contains(record)).collect();
+        prop_assert_eq!(&world.refused, &bad);
+        prop_assert_eq!(world.acknowledged.iter().copied().collect::<Vec<u32>>(), good.clone());
+        if world.restarts == 0 {
+            prop_assert_eq!(&world.broker.log, &good);
+        } else {
+            let there: BTreeSet<u32> = world.broker.log.iter().copied().collect();
+            prop_assert_eq!(there.into_iter().collect::<Vec<u32>>(), good);
+        }
+    }
+
+    /// A broker that forgets its producers, as after an unclean election, costs no record.
+    #[test]
+    fn what_is_forgotten_is_not_lost(
+        bodies in prop::collection::vec(1..4_usize, 1..20),
+        limit in 1..=7_usize,
+        steps in prop::collection::vec(0..110_u8, 0..400),
+    ) {
+        let mut world = World::new(&bodies, limit, 0, Broker::default());
+        for &step in &steps {
+            if step < 100 {
+                world.step(step);
+            } else if step < 103 {
+                world.broker.producers.clear();
+            }
+        }
+        world.finish();
+        let count = bodies.iter().sum::<usize>();
+        let there: BTreeSet<u32> = world.broker.log.iter().copied().collect();
+        prop_assert_eq!(there.len(), count);
+        prop_assert_eq!(world.acknowledged.len(), count);
+    }
+
+    /// What a topic takes can change between two attempts.
+    #[test]
+    fn what_is_refused_at_times_is_not_lost(
+        bodies in prop::collection::vec(1..4_usize, 1..20),
+        limit in 1..=7_usize,
+        poison in prop::collection::btree_set(0..40_u32, 0..10),
+        named in any::<bool>(),
+        steps in prop::collection::vec(0..110_u8, 0..400),
+    ) {
+        let broker = Broker {
+            poison,
+            names_poison: named,
+            ..Broker::default()
+        };
+        let mut world = World::new(&bodies, limit, 0, broker);
+        for &step in &steps {
+            if step < 100 {
+                world.step(step);
+            } else {
+                world.broker.is_lenient = !world.broker.is_lenient;
+            }
+        }
+        world.finish();
+        let there: BTreeSet<u32> = world.broker.log.iter().copied().collect();
+        prop_assert!(world.acknowledged.is_subset(&there));
+        let settled = world.acknowledged.union(&world.refused).count();
+        prop_assert_eq!(settled, bodies.iter().sum::<usize>());
+    }
+}
+
+fn window(limit: usize, idempotent: bool, bodies: u32) -> Window<Vec<u32>> {
+    let mut window = Window::new(limit, idempotent);
+    for body in 0..bodies {
+        window.push(vec![body]);
+    }
+    window
+}
+
+/// Sends all that may be sent, and gives the names.
+fn send(window: &mut Window<Vec<u32>>) -> Vec<u64> {
+    let turns = std::iter::from_fn(|| {
+        let turn = window.turn()?;
+        window.sent(turn.id);
+        Some(turn.id)
+    });
+    turns.collect()
+}
+
+#[test]
+fn without_numbers_what_failed_waits_for_the_others() {
+    let mut window = window(5, false, 4);
+    assert_eq!(send(&mut window), vec![1, 2, 3, 4]);
+    window.failed(2, true);
+    assert!(send(&mut window).is_empty());
+    assert_eq!(window.acknowledged(1), Some(vec![0]));
+    window.failed(3, true);
+    window.acknowledged(4);
+    window.push(vec![4]);
+    assert_eq!(send(&mut window), vec![2, 3, 5]);
+    assert!(!window.take_restarted());
+}
+
+#[test]
+fn the_first_of_an_epoch_goes_alone() {
+    let mut window = window(5, true, 3);
+    assert!(window.wants_identity());
+    assert!(send(&mut window).is_empty());
+    assert!(window.identify((7, 0)));
+    assert_eq!(send(&mut window), vec![1]);
+    window.acknowledged(1);
+    assert_eq!(send(&mut window), vec![2, 3]);
+    // The first one: the broker has forgotten. The second one only follows from it.
+    assert!(window.out_of_sequence(2));
+    assert!(!window.out_of_sequence(3));
+    let turn = window.turn().unwrap();
+    assert_eq!((turn.id, turn.identity, turn.base_sequence), (2, (7, 1), 0));
+    assert!(window.take_restarted());
+    assert_eq!(send(&mut window), vec![2]);
+}
+
+#[test]
+fn an_id_that_is_not_taken_is_not_used_again() {
+    let mut window = window(5, true, 1);
+    window.identify((7, 0));
+    send(&mut window);
+    assert!(window.unidentified(1));
+    assert!(send(&mut window).is_empty());
+    assert!(window.wants_identity());
+    assert!(!window.identify((7, 0)));
+    assert!(window.identify((8, 0)));
+    assert_eq!(window.turn().unwrap().identity, (8, 0));
+}
+
+#[test]
+fn epochs_come_to_an_end() {
+    let mut window = window(5, true, 1);
+    window.identify((7, i16::MAX));
+    send(&mut window);
+    assert!(window.out_of_sequence(1));
+    assert!(send(&mut window).is_empty());
+    assert!(!window.identify((7, 0)));
+}
+
+#[test]
+fn numbers_wrap() {
+    assert_eq!(behind(0, 5), 5);
+    assert_eq!(behind(i32::MAX - 1, 1), i32::MAX);
+    assert_eq!(behind(i32::MAX, 1), 0);
+    assert_eq!(behind(i32::MAX - 1, 5), 3);
+}
+
+#[test]
+fn behind_what_is_refused_numbers_move_up() {
+    let mut window = window(5, true, 4);
+    window.identify((7, 0));
+    send(&mut window);
+    window.acknowledged(1);
+    assert_eq!(send(&mut window), vec![2, 3, 4]);
+    window.replace(2, Vec::new());
+    // What is out fails for the gap; until then nothing is sent.
+    window.push(vec![4]);
+    assert!(send(&mut window).is_empty());
+    assert!(!window.out_of_sequence(3));
+    assert!(!window.out_of_sequence(4));
+    let turn = window.turn().unwrap();
+    assert_eq!((turn.id, turn.identity, turn.base_sequence), (3, (7, 0), 1));
+    assert_eq!(send(&mut window), vec![3, 4, 5]);
+    assert!(!window.take_restarted());
+}
