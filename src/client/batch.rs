@@ -372,10 +372,11 @@ impl Batch {
         })
     }
 
-    /// The place of a record, by its part and its number there.
-    pub(crate) fn place(&self, part: usize, index: usize) -> Option<Place> {
-        let (at, _) = self.parts.get(part)?.raw().nth(index)?;
-        Some(Place { part, index, at })
+    /// The places of a part's records, in their order.
+    pub(crate) fn places(&self, part: usize) -> impl Iterator<Item = Place> {
+        let records = self.parts.get(part).map(|part| part.raw().enumerate());
+        let records = records.into_iter().flatten();
+        records.map(move |(index, (at, _))| Place { part, index, at })
     }
 
     /// Records in it, by topic: routed to `output` for which `of` holds.
@@ -529,7 +530,7 @@ mod tests {
         assert_eq!(found, expected);
         for (place, record) in batch.iter() {
             assert_eq!(batch.get(place), Some(record));
-            assert_eq!(batch.place(place.part, place.index), Some(place));
+            assert_eq!(batch.places(place.part).nth(place.index), Some(place));
         }
     }
 
@@ -611,7 +612,7 @@ mod tests {
     fn without_a_dead_letter_topic_nothing_is_left() {
         let mut batch = Batch::new(ROOM);
         push(&mut batch, 1, None, "2");
-        let place = batch.place(0, 0).unwrap();
+        let place = batch.places(0).next().unwrap();
         batch.refuse(place, Refusal::TooLarge);
         let mut topics = topics();
         topics.outputs.truncate(2);

@@ -214,10 +214,12 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Goes on as far as it can at once. Answers go to `take`. Fails when the connection is over.
+    /// Goes on as far as it can at once. Answers go to `take`. Fails when the connection is over. `is_ready` says that the system has
+    /// something to tell of it: that may be its end, and comes without a request too (`connections.max.idle.ms`).
     pub(super) fn progress(
         &mut self,
         now: Instant,
+        is_ready: bool,
         client_id: &StrBytes,
         mut take: impl FnMut(Answer<T>),
     ) -> io::Result<()> {
@@ -236,12 +238,13 @@ impl<T> Connection<T> {
             // A large one is rare; its memory is not kept.
             self.unsent = BytesMut::new();
         }
-        if self.unanswered.is_empty() {
-            return self.check_idle();
-        }
-        while !self.unanswered.is_empty() {
+        let mut goes_on = is_ready;
+        while goes_on {
             match self.incoming.read(&mut self.stream) {
-                Ok(Some(body)) => self.answered(body, &mut take)?,
+                Ok(Some(body)) => {
+                    self.answered(body, &mut take)?;
+                    goes_on = !self.unanswered.is_empty();
+                }
                 Ok(None) => (),
                 Err(error) if is_not_now(&error) => break,
                 Err(error) => return Err(error),
@@ -253,20 +256,6 @@ impl<T> Connection<T> {
                 format!("no answer to {}", late.name),
             )),
             _ => Ok(()),
-        }
-    }
-
-    /// Nothing is expected: what can be read then is the end, with which a broker parts from a client that is idle
-    /// (`connections.max.idle.ms`).
-    fn check_idle(&mut self) -> io::Result<()> {
-        match self.stream.read(&mut [0]) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "the broker sent what nobody asked for",
-            )),
-            Err(error) if is_not_now(&error) => Ok(()),
-            Err(error) => Err(error),
         }
     }
 
@@ -294,7 +283,10 @@ impl<T> Connection<T> {
 
     fn answered(&mut self, body: Bytes, take: &mut impl FnMut(Answer<T>)) -> io::Result<()> {
         let Some(unanswered) = self.unanswered.pop_front() else {
-            return Ok(());
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "an answer to nothing",
+            ));
         };
         let correlation = body.first_chunk().copied().map(i32::from_be_bytes);
         if correlation != Some(unanswered.correlation) {

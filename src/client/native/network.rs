@@ -351,14 +351,13 @@ impl<T> Network<T> {
     /// Goes on with all connections, and waits before that until one of them can, or `until`.
     pub(super) fn poll(&mut self, until: Instant) {
         let now = Instant::now();
-        let dues = self.links.values().filter_map(Link::due);
+        let dues = self.links.values().filter_map(|link| link.due(now));
         let until = dues.fold(until, Instant::min);
         let open = self
             .links
             .values()
             .filter_map(|link| link.connection.as_ref());
         let mut polled: Vec<PollFd<'_>> = open
-            .clone()
             .map(|connection| {
                 let mut flags = PollFlags::IN;
                 if connection.wants_to_write() {
@@ -373,17 +372,14 @@ impl<T> Network<T> {
         });
         // A signal ends it early, and other errors it has none: then it was a short wait.
         let _ = rustix::event::poll(&mut polled, Some(&left));
-        let now = Instant::now();
-        let moved = |(polled, connection): (&PollFd<'_>, &Connection<T>)| {
-            !polled.revents().is_empty() || connection.due().is_some_and(|at| at <= now)
-        };
-        let moved: Vec<bool> = polled.iter().zip(open).map(moved).collect();
-        drop(polled);
-        self.progress(now, moved.into_iter());
+        let ready = polled.iter().map(|polled| !polled.revents().is_empty());
+        let ready: Vec<bool> = ready.collect();
+        self.progress(&ready);
     }
 
-    /// Goes on with those of the open connections that `moved`, which are in the order of the links.
-    fn progress(&mut self, now: Instant, mut moved: impl Iterator<Item = bool>) {
+    /// Goes on with the connections; `ready` says of each, in their order, whether the system has something to tell of it.
+    fn progress(&mut self, ready: &[bool]) {
+        let now = Instant::now();
         let Self {
             links,
             arrived,
@@ -391,15 +387,15 @@ impl<T> Network<T> {
             settings,
             reason,
         } = self;
+        let mut ready = ready.iter();
         for (&peer, link) in links {
             let Some(connection) = link.connection.as_mut() else {
                 continue;
             };
-            if moved.next() != Some(true) {
-                continue;
-            }
+            let is_ready = ready.next().copied().unwrap_or_default();
+            // A broker parts so from a client that has nothing to say: that is no failure.
             let idle = connection.is_ready() && connection.unanswered() == 0;
-            let progress = connection.progress(now, client_id, |answer| {
+            let progress = connection.progress(now, is_ready, client_id, |answer| {
                 let Answer { tag, version, body } = answer;
                 let response = Response { tag, version, body };
                 arrived.push_back(Arrival::Answer(peer, response));
@@ -433,10 +429,11 @@ impl<T> Link<T> {
         self.connection.as_ref().is_some_and(Connection::is_ready)
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn due(&self, now: Instant) -> Option<Instant> {
         match &self.connection {
             Some(connection) => connection.due(),
-            None => self.not_before,
+            // Once it may be tried again, that is for who wants to reach it: nothing comes of waiting less.
+            None => self.not_before.filter(|at| *at > now),
         }
     }
 

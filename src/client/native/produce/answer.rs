@@ -1,17 +1,17 @@
 //! What comes from the brokers, and what becomes of a body by it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
+use kafka_protocol::messages::{MetadataRequest, ProduceRequest};
 
 use super::sequence::Counted;
 use super::verdict::{Verdict, verdict};
 use super::{Producer, Tag, failure};
 use crate::client::batch::Refusal;
-use crate::client::native::network::{Arrival, Peer, Response, backoff};
-use crate::error::Error;
+use crate::client::native::network::{Arrival, Peer, Response};
+use crate::error::{Error, report};
 
 impl Producer {
     /// Takes over what has come.
@@ -63,45 +63,6 @@ impl Producer {
         }
     }
 
-    fn identified(
-        &mut self,
-        peer: Peer,
-        response: &Response<Tag>,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let answer = match response.read::<InitProducerIdRequest>() {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.identity_failed(now);
-                self.network.lose(peer, &error.to_string());
-                return Ok(());
-            }
-        };
-        match ResponseError::try_from_code(answer.error_code) {
-            None => {
-                self.asks_identity = false;
-                self.identity_failures = 0;
-                self.identity = Some((answer.producer_id.0, answer.producer_epoch));
-                Ok(())
-            }
-            Some(error) if verdict(Some(error)) == Verdict::Final => Err(failure(format!(
-                "a producer id (enable.idempotence): {error}"
-            ))),
-            Some(error) => {
-                self.identity_failed(now);
-                self.warn(now, &format!("a producer id: {error}"));
-                Ok(())
-            }
-        }
-    }
-
-    fn identity_failed(&mut self, now: Instant) {
-        let (first, longest) = self.network.settings().retry_backoff;
-        self.asks_identity = false;
-        self.identity_not_before = Some(now + backoff(first, longest, self.identity_failures));
-        self.identity_failures = self.identity_failures.saturating_add(1);
-    }
-
     /// The answer to a body.
     fn answered(
         &mut self,
@@ -110,12 +71,18 @@ impl Producer {
         (number, id): (usize, u64),
         now: Instant,
     ) -> Result<(), Error> {
-        let answer = response.read::<ProduceRequest>();
-        let first = |answer: kafka_protocol::messages::ProduceResponse| {
-            let topic = answer.responses.into_iter().next();
-            topic.and_then(|topic| topic.partition_responses.into_iter().next())
-        };
-        let Some(answer) = answer.ok().and_then(first) else {
+        let answer = response.read::<ProduceRequest>().ok();
+        let throttle = answer.as_ref().map(|answer| answer.throttle_time_ms);
+        if let Some(millis) = throttle.and_then(|millis| u64::try_from(millis).ok())
+            && millis > 0
+        {
+            let until = now + Duration::from_millis(millis);
+            self.throttled.insert(peer, until);
+        }
+        let partition = answer
+            .and_then(|answer| answer.responses.into_iter().next())
+            .and_then(|topic| topic.partition_responses.into_iter().next());
+        let Some(answer) = partition else {
             self.lost(Tag::Body { line: number, id }, now);
             self.network
                 .lose(peer, "an answer to Produce that cannot be read");
@@ -141,17 +108,18 @@ impl Producer {
                     self.cluster.outdated();
                 }
             }
+            // The warning comes with the new numbers.
             Verdict::OutOfSequence => {
-                if !line.window.out_of_sequence(id) {
-                    return Ok(());
+                if line.window.out_of_sequence(id) {
+                    line.rest(now, back_off);
                 }
-                line.rest(now, back_off);
+                return Ok(());
             }
             Verdict::Unidentified => {
-                if !line.window.unidentified(id) {
-                    return Ok(());
+                if line.window.unidentified(id) {
+                    line.rest(now, back_off);
                 }
-                line.rest(now, back_off);
+                return Ok(());
             }
             Verdict::Corrupt if line.window.body(id).is_some_and(|body| !body.corrupt) => {
                 if let Some(body) = line.window.body(id) {
@@ -161,18 +129,16 @@ impl Producer {
                 line.rest(now, back_off);
             }
             Verdict::TooLarge => {
-                self.refused(number, id, None, |_| Refusal::TooLarge);
-                return Ok(());
+                return self.refused((number, id), None, |_| Refusal::TooLarge);
             }
             Verdict::Invalid | Verdict::Corrupt => {
                 let words = error.map(|error| error.to_string()).unwrap_or_default();
                 let all = answer.error_message.as_deref().unwrap_or_default();
-                self.refused(number, id, Some(&answer), |own| {
+                return self.refused((number, id), Some(&answer), |own| {
                     let more = own.unwrap_or(all);
                     let separator = if more.is_empty() { "" } else { ": " };
                     Refusal::Invalid(format!("{words}{separator}{more}"))
                 });
-                return Ok(());
             }
             Verdict::Final => {
                 let topic = self.topics.output(line.output);
@@ -191,16 +157,15 @@ impl Producer {
     /// of several, the halves are tried. `reason` is given the broker's words about a record.
     fn refused(
         &mut self,
-        number: usize,
-        id: u64,
+        (number, id): (usize, u64),
         answer: Option<&PartitionProduceResponse>,
         reason: impl Fn(Option<&str>) -> Refusal,
-    ) {
+    ) -> Result<(), Error> {
         let Some(line) = self.lines.get_mut(number) else {
-            return;
+            return Ok(());
         };
         let Some(body) = line.window.body(id) else {
-            return;
+            return Ok(());
         };
         let count = usize::try_from(body.count()).unwrap_or_default();
         let named = answer.map_or(&[][..], |answer| &answer.record_errors);
@@ -215,20 +180,24 @@ impl Producer {
         if bad.is_empty() && count == 1 {
             bad.push((0, None));
         }
-        if bad.is_empty() {
-            let halves = body.halves(&self.held);
-            line.window.replace(id, halves);
-            return;
-        }
         bad.sort_by_key(|&(number, _)| number);
         bad.dedup_by_key(|&mut (number, _)| number);
-        let numbers: Vec<usize> = bad.iter().map(|&(number, _)| number).collect();
-        let left = body.without(&self.held, &numbers);
-        for (number, words) in bad {
-            if let Some((slot, part, index)) = body.place(number) {
-                self.held.refuse(slot, part, index, reason(words));
-            }
+        let mut left = if bad.is_empty() {
+            body.halves(&self.held)
+        } else {
+            let numbers: Vec<usize> = bad.iter().map(|&(number, _)| number).collect();
+            body.without(&self.held, &numbers).into_iter().collect()
+        };
+        for body in &mut left {
+            let topic = self.topics.output(line.output);
+            body.compress(self.form.codec, &self.held)
+                .map_err(|error| failure(format!("topic {topic}: {}", report(&error))))?;
         }
-        line.window.replace(id, left.into_iter().collect());
+        let refused = bad
+            .into_iter()
+            .filter_map(|(number, words)| Some((body.single(number)?, reason(words))));
+        self.held.refuse(refused.collect());
+        line.window.replace(id, left);
+        Ok(())
     }
 }

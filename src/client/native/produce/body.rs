@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::held::{Held, Span};
+use super::held::{Held, Single, Span};
 use super::sequence::Counted;
 use crate::client::murmur2;
 use crate::client::native::compression::{self, Codec};
@@ -123,11 +123,15 @@ impl Body {
         left.finish(self.since)
     }
 
-    /// Slot, part and index there of its record of this number.
-    pub(super) fn place(&self, mut number: usize) -> Option<(usize, usize, usize)> {
+    /// Its record of this number.
+    pub(super) fn single(&self, mut number: usize) -> Option<Single> {
         for span in &self.spans {
             if number < span.len() {
-                return Some((span.slot, span.part, span.from + number));
+                return Some(Single {
+                    slot: span.slot,
+                    part: span.part,
+                    index: span.from + number,
+                });
             }
             number -= span.len();
         }
@@ -240,5 +244,157 @@ impl Encoder {
             since,
             corrupt: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::client::batch::header_list;
+    use crate::client::{Batch, Record, Timestamp};
+    use crate::offsets::TopicPartition;
+    use crate::topics::Topics;
+
+    /// Time and value of a record; its key is the same as its value, or there is none.
+    type Seen = (i64, String);
+
+    /// A batch of the records `from` to `to`, whose parts take four each. The odd ones have a key.
+    fn hold(held: &mut Held, from: i64, to: i64) -> (usize, usize) {
+        let mut batch = Batch::new(120);
+        let headers = header_list(&[("name", b"value")]);
+        for number in from..to {
+            let value = number.to_string();
+            let record = Record {
+                partition: TopicPartition {
+                    topic: 0,
+                    partition: 0,
+                },
+                offset: number,
+                timestamp: Some(Timestamp::CreateTime(1000 - number)),
+                key: (number % 2 == 1).then_some(value.as_bytes()),
+                value: Some(value.as_bytes()),
+                headers: headers.headers(),
+            };
+            batch.push(Topics::EVEN, b"", &record);
+        }
+        let parts = batch.parts().len();
+        (held.take(batch), parts)
+    }
+
+    fn whole(held: &Held, slot: usize, part: usize) -> Body {
+        Body::whole(held, slot, part, Instant::now()).unwrap()
+    }
+
+    /// Reads a body, and checks that it is one that a broker takes.
+    fn seen(held: &Held, body: &Body) -> Vec<Seen> {
+        let mut bytes = body.records(held);
+        let stamp = body.stamp();
+        let mut seen = Vec::new();
+        while let Some((raw, size)) = RawRecord::read(bytes) {
+            assert_eq!(raw.offset_delta, seen.len() as i32);
+            assert_eq!(raw.headers.len(), 1);
+            assert!(raw.key.is_none_or(|key| Some(key) == raw.value));
+            let value = String::from_utf8(raw.value.unwrap().to_vec()).unwrap();
+            seen.push((stamp.base_timestamp + raw.timestamp_delta, value));
+            bytes = &bytes[size..];
+        }
+        assert!(bytes.is_empty());
+        assert_eq!(stamp.count as usize, seen.len());
+        assert_eq!(Some(stamp.base_timestamp), seen.first().map(|seen| seen.0));
+        assert_eq!(
+            stamp.max_timestamp,
+            seen.iter().map(|seen| seen.0).max().unwrap()
+        );
+        for (number, (time, _)) in seen.iter().enumerate() {
+            let single = body.single(number).unwrap();
+            let part = held.part(single.slot, single.part).unwrap();
+            let (_, raw) = part.raw().nth(single.index).unwrap();
+            assert_eq!(part.stamp().base_timestamp + raw.timestamp_delta, *time);
+        }
+        assert_eq!(body.single(seen.len()), None);
+        seen
+    }
+
+    #[track_caller]
+    fn check(held: &Held, body: &Body, expected: &[i64]) {
+        let expected: Vec<Seen> = expected
+            .iter()
+            .map(|number| (1000 - number, number.to_string()))
+            .collect();
+        assert_eq!(seen(held, body), expected);
+    }
+
+    #[test]
+    fn a_part_is_taken_as_it_is() {
+        let mut held = Held::default();
+        let (slot, parts) = hold(&mut held, 0, 6);
+        assert_eq!(parts, 2);
+        check(&held, &whole(&held, slot, 0), &[0, 1, 2, 3]);
+        check(&held, &whole(&held, slot, 1), &[4, 5]);
+        let records = held.part(slot, 0).unwrap().records();
+        assert!(std::ptr::eq(whole(&held, slot, 0).records(&held), records));
+        assert!(Body::whole(&held, slot, 2, Instant::now()).is_none());
+    }
+
+    #[test]
+    fn parts_are_merged_and_taken_apart() {
+        let mut held = Held::default();
+        let (first, _) = hold(&mut held, 0, 6);
+        let (second, _) = hold(&mut held, 6, 9);
+        let bodies = vec![
+            whole(&held, first, 0),
+            whole(&held, first, 1),
+            whole(&held, second, 0),
+        ];
+        let merged = Body::merge(bodies, &held).unwrap();
+        check(&held, &merged, &[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(merged.spans().len(), 3);
+        let halves = merged.halves(&held);
+        check(&held, &halves[0], &[0, 1, 2, 3]);
+        check(&held, &halves[1], &[4, 5, 6, 7, 8]);
+        let left = halves[1].without(&held, &[1, 2]).unwrap();
+        check(&held, &left, &[4, 7, 8]);
+        let left = left.without(&held, &[0]).unwrap();
+        check(&held, &left, &[7, 8]);
+        assert!(left.without(&held, &[0, 1]).is_none());
+        let single = left.without(&held, &[1]).unwrap();
+        assert_eq!(single.halves(&held).len(), 1);
+    }
+
+    #[test]
+    fn a_part_is_split_by_key() {
+        let mut held = Held::default();
+        let (slot, _) = hold(&mut held, 0, 4);
+        let split = whole(&held, slot, 0).split(&held, 3, 7);
+        let partition_of = |key: &str| murmur2::partition(key.as_bytes(), 3);
+        let mut expected: BTreeMap<i32, Vec<i64>> = BTreeMap::from([(7, vec![0, 2])]);
+        for key in [1, 3] {
+            let partition = partition_of(&key.to_string());
+            expected.entry(partition).or_default().push(key);
+        }
+        assert_eq!(split.len(), expected.len());
+        for (partition, body) in &split {
+            check(&held, body, &expected[partition]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_become_smaller_is_not_compressed() {
+        let mut held = Held::default();
+        let (slot, _) = hold(&mut held, 0, 1);
+        let mut body = whole(&held, slot, 0);
+        body.compress(Codec::Gzip, &held).unwrap();
+        assert_eq!(body.stamp().attributes, 0);
+        check(&held, &body, &[0]);
+        let (slot, _) = hold(&mut held, 0, 4);
+        let mut body = whole(&held, slot, 0);
+        body.compress(Codec::Gzip, &held).unwrap();
+        assert_eq!(body.stamp().attributes, 1);
+        let size = body.records(&held).len();
+        assert!(size < held.part(slot, 0).unwrap().records().len());
+        body.compress(Codec::Gzip, &held).unwrap();
+        assert_eq!(body.records(&held).len(), size);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::client::Batch;
-use crate::client::batch::{Part, Refusal};
+use crate::client::batch::{Part, Place, Refusal};
 
 /// Records of a batch's part that stand one behind the other: from `from` on, up to but not including `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,14 @@ impl Span {
     pub(super) fn len(&self) -> usize {
         self.to - self.from
     }
+}
+
+/// One record: its number in its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Single {
+    pub(super) slot: usize,
+    pub(super) part: usize,
+    pub(super) index: usize,
 }
 
 /// See the module.
@@ -66,14 +74,27 @@ impl Held {
         }
     }
 
-    /// The broker refused the record of this number in its part for good.
-    pub(super) fn refuse(&mut self, slot: usize, part: usize, index: usize, reason: Refusal) {
-        if let Some(Some(Slot { batch, .. })) = self.slots.get_mut(slot)
-            && let Some(place) = batch.place(part, index)
-        {
-            batch.refuse(place, reason);
+    /// The broker refused these records for good. Those of a part stand together.
+    pub(super) fn refuse(&mut self, refused: Vec<(Single, Refusal)>) {
+        let mut refused = refused.into_iter().peekable();
+        while let Some(&(Single { slot, part, .. }, _)) = refused.peek() {
+            let mut places: Vec<Place> = Vec::new();
+            if let Some(Some(held)) = self.slots.get(slot) {
+                places.extend(held.batch.places(part));
+            }
+            let mut count = 0;
+            while let Some((single, reason)) =
+                refused.next_if(|(single, _)| (single.slot, single.part) == (slot, part))
+            {
+                if let Some(Some(held)) = self.slots.get_mut(slot)
+                    && let Some(&place) = places.get(single.index)
+                {
+                    held.batch.refuse(place, reason);
+                }
+                count += 1;
+            }
+            self.close(slot, count);
         }
-        self.close(slot, 1);
     }
 
     fn close(&mut self, slot: usize, count: usize) {

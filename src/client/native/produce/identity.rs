@@ -1,0 +1,91 @@
+//! The producer id that the broker gives (KIP-98), for partitions that have none yet.
+
+use std::time::Instant;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::InitProducerIdRequest;
+
+use super::sequence::Identity;
+use super::verdict::{Verdict, verdict};
+use super::{Producer, Tag, failure};
+use crate::client::native::network::{Peer, Response, backoff};
+use crate::error::Error;
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub(super) struct Identification {
+    /// None where it is wanted.
+    pub(super) known: Option<Identity>,
+    is_asked: bool,
+    failures: u32,
+    /// It is not asked for before.
+    pub(super) not_before: Option<Instant>,
+}
+
+impl Producer {
+    /// Asks for a producer id where one is wanted.
+    pub(super) fn ask_identity(&mut self, now: Instant) -> Result<(), Error> {
+        let soon = self.identification.not_before.is_some_and(|at| now < at);
+        if !self.settings.idempotent
+            || self.identification.known.is_some()
+            || self.identification.is_asked
+            || soon
+        {
+            return Ok(());
+        }
+        let Some(peer) = self.cluster.any(&mut self.network) else {
+            return Ok(());
+        };
+        self.network
+            .version::<InitProducerIdRequest>(peer)
+            .map_err(|error| failure(format!("a producer id (enable.idempotence): {error}")))?;
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
+            .with_transaction_timeout_ms(i32::MAX)
+            .with_producer_id((-1).into())
+            .with_producer_epoch(-1);
+        self.network.send(peer, &request, Tag::Identity);
+        self.identification.is_asked = true;
+        Ok(())
+    }
+
+    pub(super) fn identified(
+        &mut self,
+        peer: Peer,
+        response: &Response<Tag>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let answer = match response.read::<InitProducerIdRequest>() {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.identity_failed(now);
+                self.network.lose(peer, &error.to_string());
+                return Ok(());
+            }
+        };
+        match ResponseError::try_from_code(answer.error_code) {
+            None => {
+                self.identification.is_asked = false;
+                self.identification.failures = 0;
+                self.identification.known = Some((answer.producer_id.0, answer.producer_epoch));
+                Ok(())
+            }
+            Some(error) if verdict(Some(error)) == Verdict::Final => Err(failure(format!(
+                "a producer id (enable.idempotence): {error}"
+            ))),
+            Some(error) => {
+                self.identity_failed(now);
+                self.warn(now, &format!("a producer id: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn identity_failed(&mut self, now: Instant) {
+        let (first, longest) = self.network.settings().retry_backoff;
+        self.identification.is_asked = false;
+        self.identification.not_before =
+            Some(now + backoff(first, longest, self.identification.failures));
+        self.identification.failures = self.identification.failures.saturating_add(1);
+    }
+}

@@ -1,0 +1,106 @@
+//! Gives the parts of batches to the lines of their partitions.
+
+use std::time::Instant;
+
+use kafka_protocol::error::ResponseError;
+
+use super::body::Body;
+use super::line::Line;
+use super::sequence::Window;
+use super::{Producer, failure};
+use crate::error::Error;
+use crate::topics::Output;
+
+impl Producer {
+    /// Gives parts to the lines of their partitions, as long as these have not much to send.
+    pub(super) fn place(&mut self, now: Instant) -> Result<(), Error> {
+        while let Some(&(slot, part, since)) = self.unplaced.front() {
+            if self.form.linger.is_zero() && self.waiting() >= self.settings.max_in_flight {
+                break;
+            }
+            if let Some(body) = Body::whole(&self.held, slot, part, since)
+                && !self.place_body(body, now)?
+            {
+                break;
+            }
+            self.unplaced.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Whether it could be done: what is needed to know of the topic is known.
+    fn place_body(&mut self, whole: Body, now: Instant) -> Result<bool, Error> {
+        let Some((output, is_keyed)) = whole.source(&self.held) else {
+            return Ok(true);
+        };
+        let name = self.topics.output(output);
+        let topic = self.cluster.topic(name).filter(|topic| topic.is_known());
+        let Some(topic) = topic else {
+            return self.topic_missing(output, now).map(|()| false);
+        };
+        let partitions = i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX);
+        if partitions == 1 {
+            let only = topic.leaders.keys().next().copied().unwrap_or_default();
+            self.line_up(output, only, whole);
+            return Ok(true);
+        }
+        let room = self.form.merged;
+        let bytes = whole.records(&self.held).len();
+        let until = now + self.form.linger;
+        let choice = self
+            .sticky
+            .get_mut(usize::from(output))
+            .and_then(|sticky| sticky.choose(&topic.leaders, bytes, now, until, room));
+        let Some(keyless) = choice else {
+            return self.topic_missing(output, now).map(|()| false);
+        };
+        if !is_keyed {
+            self.line_up(output, keyless, whole);
+            return Ok(true);
+        }
+        for (partition, body) in whole.split(&self.held, partitions, keyless) {
+            self.line_up(output, partition, body);
+        }
+        Ok(true)
+    }
+
+    /// Nothing can be sent to this topic now.
+    fn topic_missing(&mut self, output: Output, now: Instant) -> Result<(), Error> {
+        use ResponseError::{InvalidTopicException, TopicAuthorizationFailed};
+        let name = self.topics.output(output);
+        let Some(topic) = self.cluster.topic(name) else {
+            return Ok(());
+        };
+        let what = match topic.error {
+            Some(error @ (TopicAuthorizationFailed | InvalidTopicException)) => {
+                return Err(failure(format!("topic {name}: {error}")));
+            }
+            Some(error) => format!("topic {name}: {error}"),
+            // The brokers have yet to tell.
+            None if topic.leaders.is_empty() => return Ok(()),
+            None => format!("topic {name} has no leader"),
+        };
+        self.cluster.outdated();
+        self.warn(now, &what);
+        Ok(())
+    }
+
+    /// Gives a body to the line of its partition. Topics of the same name have the same lines: the broker counts by partition.
+    fn line_up(&mut self, output: Output, partition: i32, body: Body) {
+        let name = self.topics.output(output);
+        let first = self.topics.outputs.iter().position(|other| other == name);
+        let output = first
+            .and_then(|first| Output::try_from(first).ok())
+            .unwrap_or(output);
+        let (limit, idempotent) = (self.settings.max_in_flight, self.settings.idempotent);
+        let lines = &mut self.lines;
+        let number = *self.line_of.entry((output, partition)).or_insert_with(|| {
+            let window = Window::new(limit, idempotent);
+            lines.push(Line::new(output, partition, window));
+            lines.len() - 1
+        });
+        if let Some(line) = lines.get_mut(number) {
+            line.push(body);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Sends what may be sent.
+
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::ProduceRequest;
+
+use super::{Producer, Tag, failure};
+use crate::client::native::network::{Peer, Reach};
+use crate::config::Acks;
+use crate::error::{Error, report};
+
+impl Producer {
+    /// Sends a body of each line, in turn, where one may be sent. Whether any was.
+    pub(super) fn send_each(&mut self, now: Instant) -> Result<bool, Error> {
+        let count = self.lines.len();
+        let mut any = false;
+        for number in 0..count {
+            let number = (self.turn + number) % count;
+            any |= self.send_next(number, now)?;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        Ok(any)
+    }
+
+    /// Sends what comes next of a line, if it may be sent now.
+    fn send_next(&mut self, number: usize, now: Instant) -> Result<bool, Error> {
+        let Some(line) = self.lines.get_mut(number).filter(|line| !line.is_idle()) else {
+            return Ok(false);
+        };
+        let topic = self.topics.output(line.output);
+        let partition = line.partition;
+        line.fill(&self.form, &self.held, now)
+            .map_err(|error| failure(format!("topic {topic}: {}", report(&error))))?;
+        if line.until.is_some_and(|until| now < until) {
+            return Ok(false);
+        }
+        if line.window.wants_identity() {
+            match self.identification.known {
+                Some(identity) if line.window.identify(identity) => (),
+                _ => {
+                    self.identification.known = None;
+                    return Ok(false);
+                }
+            }
+        }
+        let turn = line.window.turn();
+        if line.window.take_restarted() {
+            log::warn!(
+                "produce: {topic}-{partition}: the broker does not know what it acknowledged of {}; \
+                 going on with new sequence numbers, records that were on their way may be doubled",
+                self.name
+            );
+        }
+        let Some(turn) = turn else {
+            return Ok(false);
+        };
+        let Some((leader, address)) = self.cluster.leader(topic, partition) else {
+            let what = format!("{topic}-{partition} has no leader");
+            self.cluster.outdated();
+            self.warn(now, &what);
+            return Ok(false);
+        };
+        let peer = Peer::Broker(leader);
+        // Two brokers do not keep the order between them.
+        if line.peer != Some(peer) && line.window.is_out() {
+            return Ok(false);
+        }
+        if self.network.reach(peer, address) != Reach::Ready {
+            if self.network.failures(peer) > 0 {
+                let what = format!("{topic}-{partition}: {}", self.network.reason());
+                self.cluster.outdated();
+                self.warn(now, &what);
+            }
+            return Ok(false);
+        }
+        if self.throttled.get(&peer).is_some_and(|until| now < *until) {
+            return Ok(false);
+        }
+        let (requests, unsent) = self.network.load(peer);
+        if requests >= self.settings.max_in_flight || unsent > 0 {
+            return Ok(false);
+        }
+        self.network
+            .version::<ProduceRequest>(peer)
+            .map_err(failure)?;
+        let Some(body) = line.window.body(turn.id) else {
+            return Ok(false);
+        };
+        let records = body.records(&self.held);
+        let mut stamp = body.stamp();
+        stamp.producer = turn.identity;
+        stamp.base_sequence = turn.base_sequence;
+        let header = stamp.header(records);
+        let timeout = self.network.settings().request_timeout;
+        begin(
+            &mut self.head,
+            self.settings.acks,
+            timeout,
+            (topic, partition),
+            header.len() + records.len(),
+        );
+        let tag = Tag::Body {
+            line: number,
+            id: turn.id,
+        };
+        self.network
+            .send_pieces::<ProduceRequest>(peer, [&self.head, &header, records], tag);
+        line.sent(turn.id, peer);
+        Ok(true)
+    }
+}
+
+/// A produce request of the versions 7 and 8 up to the bytes of its batch, which are so many.
+fn begin(
+    out: &mut Vec<u8>,
+    acks: Acks,
+    timeout: Duration,
+    (topic, partition): (&str, i32),
+    size: usize,
+) {
+    let acks: i16 = match acks {
+        Acks::All => -1,
+        Acks::Leader => 1,
+    };
+    let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    out.clear();
+    // No transaction.
+    out.extend_from_slice(&(-1_i16).to_be_bytes());
+    out.extend_from_slice(&acks.to_be_bytes());
+    out.extend_from_slice(&timeout.to_be_bytes());
+    out.extend_from_slice(&1_i32.to_be_bytes());
+    out.extend_from_slice(&(topic.len() as i16).to_be_bytes());
+    out.extend_from_slice(topic.as_bytes());
+    out.extend_from_slice(&1_i32.to_be_bytes());
+    out.extend_from_slice(&partition.to_be_bytes());
+    out.extend_from_slice(&(size as i32).to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use bytes::BytesMut;
+    use kafka_protocol::messages::TopicName;
+    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use kafka_protocol::protocol::{Encodable, StrBytes};
+
+    use super::*;
+
+    #[test]
+    fn the_request_is_as_the_crate_writes_it() {
+        let partition = PartitionProduceData::default()
+            .with_index(3)
+            .with_records(Some(bytes::Bytes::from_static(b"batch")));
+        let topic = TopicProduceData::default()
+            .with_name(TopicName(StrBytes::from_static_str("even")))
+            .with_partition_data(vec![partition]);
+        let request = ProduceRequest::default()
+            .with_transactional_id(None)
+            .with_acks(-1)
+            .with_timeout_ms(30_000)
+            .with_topic_data(vec![topic]);
+        for version in [7, 8] {
+            let mut expected = BytesMut::new();
+            request.encode(&mut expected, version).unwrap();
+            let mut found = b"from before".to_vec();
+            begin(
+                &mut found,
+                Acks::All,
+                Duration::from_secs(30),
+                ("even", 3),
+                5,
+            );
+            found.extend_from_slice(b"batch");
+            assert_eq!(found, expected);
+        }
+    }
+}
