@@ -9,7 +9,7 @@ started=()
 finish() {
     # So that bash does not tell of each that it was killed.
     disown -a 2>/dev/null || true
-    for pid in "${started[@]}" $(cat "$work"/broker.*/pid 2>/dev/null); do
+    for pid in "${started[@]}" $(cat "$work"/broker.*/pid "$work"/broker.*/zookeeper.pid 2>/dev/null); do
         kill -9 "$pid" 2>/dev/null || true
         while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
     done
@@ -67,13 +67,23 @@ fetch() {
     mv -T "$aside" "$cache/$name" 2>/dev/null || rm -rf "$aside"
 }
 
-# The broker of this version and the judge's classes for it, in $libs and $classes.
-use_kafka() {
+# The Kafka whose own clients judge, whichever version the broker has: they work with brokers from 2.1 on (KIP-896).
+JUDGE_KAFKA=4.3.1
+
+fetch_kafka() {
     fetch "kafka-$1" -f "$root/tests/kafka/pom.xml" dependency:copy-dependencies "-Dkafka.version=$1" '-DoutputDirectory={}'
-    libs=$cache/kafka-$1
-    classes=$work/classes-$1
+}
+
+# The broker of this version, in $libs; the judge's classes and the clients that it uses, in $classes and $judge_libs.
+use_kafka() {
+    kafka=$1
+    fetch_kafka "$kafka"
+    fetch_kafka "$JUDGE_KAFKA"
+    libs=$cache/kafka-$kafka
+    judge_libs=$cache/kafka-$JUDGE_KAFKA
+    classes=$work/classes
     touch "$work/judge.log"
-    javac -nowarn -Xlint:none -cp "$libs/*" -d "$classes" "$root/tests/kafka/Judge.java"
+    [ -d "$classes" ] || javac -nowarn -Xlint:none -cp "$judge_libs/*" -d "$classes" "$root"/tests/kafka/*.java
 }
 
 build() {
@@ -92,21 +102,17 @@ build() {
 
 # --- the broker -----------------------------------------------------------------------------------------------------------------------
 
-judge() { java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$libs/*" Judge "$@" 2>>"$work/judge.log"; }
+judge() { java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$judge_libs/*" Judge "$@" 2>>"$work/judge.log"; }
 
+# One broker with the settings of all versions; the first argument is auto.create.topics.enable. Before 3.3, where KRaft was finished, it
+# has a ZooKeeper beside it.
 broker_config() {
     local ports
     read -r -a ports <<<"$(judge ports 2)"
     broker=127.0.0.1:${ports[0]}
     data=$(mktemp -d "$work/broker.XXXXXX")
     cat >"$data/server.properties" <<P
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:${ports[1]}
-listeners=PLAINTEXT://$broker,CONTROLLER://127.0.0.1:${ports[1]}
 advertised.listeners=PLAINTEXT://$broker
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs=$data/logs
 auto.create.topics.enable=${1:-false}
 offsets.topic.num.partitions=1
@@ -114,30 +120,69 @@ offsets.topic.replication.factor=1
 transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
-share.coordinator.state.topic.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 # The records' timestamps are years old: by default they would be gone after a while.
 log.retention.ms=-1
+P
+    if [[ $kafka == 2.* ]]; then
+        cat >>"$data/server.properties" <<P
+broker.id=1
+listeners=PLAINTEXT://$broker
+zookeeper.connect=127.0.0.1:${ports[1]}
+P
+        cat >"$data/zookeeper.properties" <<P
+dataDir=$data/zookeeper
+clientPort=${ports[1]}
+clientPortAddress=127.0.0.1
+admin.enableServer=false
+P
+        return
+    fi
+    cat >>"$data/server.properties" <<P
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:${ports[1]}
+listeners=PLAINTEXT://$broker,CONTROLLER://127.0.0.1:${ports[1]}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
 P
     java -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
 }
 
 # One broker for all scenarios of a version. Its process id is in a file: a scenario that stops and starts it runs in a shell of its own.
 broker_start() {
+    if [ -e "$data/zookeeper.properties" ] && ! process_runs "$data/zookeeper.pid"; then
+        java -Xmx256m -cp "$libs/*" org.apache.zookeeper.server.quorum.QuorumPeerMain "$data/zookeeper.properties" \
+            >>"$data/zookeeper.log" 2>&1 &
+        echo $! >"$data/zookeeper.pid"
+    fi
     java -Xmx1g -cp "$libs/*" kafka.Kafka "$data/server.properties" >>"$data/broker.log" 2>&1 &
     echo $! >"$data/pid"
     judge up "$broker" || fail "the broker does not answer: $(tail -5 "$data/broker.log")"
 }
 
-broker_runs() { [ -s "$data/pid" ] && kill -0 "$(cat "$data/pid")" 2>/dev/null; }
+process_runs() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
+broker_runs() { process_runs "$data/pid"; }
 
 # It starts again on the same ports: clients know these.
 broker_stop() {
-    kill -TERM "$(cat "$data/pid")"
-    until_true 60 not broker_runs || fail "the broker does not stop"
-    : >"$data/pid"
+    process_stop "$data/pid" || fail "the broker does not stop"
+}
+
+# Ends what stays up beside the broker, and removes its data.
+broker_remove() {
+    broker_stop
+    ! process_runs "$data/zookeeper.pid" || process_stop "$data/zookeeper.pid" || fail "ZooKeeper does not stop"
+    rm -rf "$data"
+}
+
+process_stop() {
+    kill -TERM "$(cat "$1")"
+    until_true 60 not process_runs "$1" || return 1
+    : >"$1"
 }
 
 # --- Data Flow ------------------------------------------------------------------------------------------------------------------------
