@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
@@ -40,11 +41,14 @@ public final class Judge {
         boolean good = switch (args[0]) {
             case "ports" -> ports(Integer.parseInt(args[1]));
             case "up" -> up(args[1]);
-            case "topic" -> topic(args[1], args[2], Integer.parseInt(args[3]));
+            case "topic" -> topic(args[1], args[2], Integer.parseInt(args[3]), List.of(args).subList(4, args.length));
             case "partitions" -> partitions(args[1], args[2], Integer.parseInt(args[3]));
             case "produce" -> produce(args[1], args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]), Integer.parseInt(args[5]));
             case "random" -> random(args[1], args[2], Long.parseLong(args[3]), Integer.parseInt(args[4]));
             case "large" -> large(args[1], args[2], Integer.parseInt(args[3]));
+            case "oddities" -> Oddities.write(args[1], args[2], Long.parseLong(args[3]), args[4]);
+            case "compacted" -> Oddities.compacted(args[1], args[2], Long.parseLong(args[3]), args[4]);
+            case "same" -> same(args[1], args[2], args[3]);
             case "await" -> await(args[1], args[2], Long.parseLong(args[3]));
             case "count" -> count(args[1], args[2]);
             case "uncommitted" -> uncommitted(args[1], args[2]);
@@ -75,9 +79,11 @@ public final class Judge {
         }
     }
 
-    private static boolean topic(String brokers, String topic, int partitions) throws Exception {
+    /** Makes a topic, with settings as name=value. */
+    private static boolean topic(String brokers, String topic, int partitions, List<String> settings) throws Exception {
+        Map<String, String> configs = settings.stream().map(text -> text.split("=", 2)).collect(Collectors.toMap(s -> s[0], s -> s[1]));
         try (Admin admin = admin(brokers)) {
-            admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()))).all().get();
+            admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()).configs(configs))).all().get();
         }
         return true;
     }
@@ -146,7 +152,7 @@ public final class Judge {
         return true;
     }
 
-    private static byte[] bytes(Random random, int length) {
+    static byte[] bytes(Random random, int length) {
         byte[] bytes = new byte[length];
         random.nextBytes(bytes);
         return bytes;
@@ -202,12 +208,13 @@ public final class Judge {
 
     /**
      * Waits until the group has committed all of the inputs, then compares inputs and outputs record by record. `mode` is `once` (every
-     * record exactly once) or `least` (none missing); `fidelity` is `full`, or `small` for a client without headers and timestamps.
+     * record exactly once) or `least` (none missing); `fidelity` is `full`, `small` for a client without headers and timestamps, or `librdkafka`
+     * for the one that takes a timestamp of 0 for none.
      */
     private static boolean check(
             String brokers, String inputs, String even, String odd, String error, String group, String mode, String fidelity)
             throws Exception {
-        Comparison comparison = new Comparison(fidelity.equals("full"));
+        Comparison comparison = new Comparison(Fidelity.valueOf(fidelity.toUpperCase(Locale.ROOT)));
         try (Admin admin = admin(brokers); KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
             List<TopicPartition> partitions = new ArrayList<>();
             for (String input : inputs.split(",")) {
@@ -271,6 +278,7 @@ public final class Judge {
                 record("odd", 51, right.timestamp(), right.key(), concat(right.value(), new byte[1]), right.headers().toArray()),
                 record("odd", 51, right.timestamp(), new byte[] {1}, right.value(), right.headers().toArray()),
                 record("odd", 51, right.timestamp() + 1, right.key(), right.value(), right.headers().toArray()),
+                record("odd", 51, STARTED, right.key(), right.value(), right.headers().toArray()),
                 record("odd", 51, right.timestamp(), right.key(), right.value(), new Header[0]))) {
             faulty = new ArrayList<>(outputs);
             faulty.set(51, wrong);
@@ -285,7 +293,7 @@ public final class Judge {
             String planted,
             boolean exact,
             boolean complete) {
-        Comparison comparison = new Comparison(true);
+        Comparison comparison = new Comparison(Fidelity.FULL);
         inputs.forEach(input -> comparison.expect(input, "even", "odd", "error"));
         outputs.forEach(comparison::found);
         boolean good = comparison.isExact() == exact && comparison.isComplete() == complete;
@@ -313,7 +321,7 @@ public final class Judge {
             long offset;
         }
 
-        private final boolean full;
+        private final Fidelity fidelity;
         private final Map<Id, Entry> entries = new HashMap<>();
         private final Map<String, Long> last = new HashMap<>();
         private final Map<String, Long> topics = new TreeMap<>();
@@ -322,9 +330,10 @@ public final class Judge {
         private long skipped;
         private long unexpected;
         private long disordered;
+        private long renewed;
 
-        Comparison(boolean full) {
-            this.full = full;
+        Comparison(Fidelity fidelity) {
+            this.fidelity = fidelity;
         }
 
         void expect(ConsumerRecord<byte[], byte[]> input, String even, String odd, String error) {
@@ -353,7 +362,8 @@ public final class Judge {
                 }
                 headers.add(new RecordHeader("x-exception-message", reason.getBytes(StandardCharsets.UTF_8)));
             }
-            Entry entry = entries.computeIfAbsent(id(topic, input.timestamp(), input.key(), value, headers), id -> new Entry());
+            long timestamp = fidelity.isNone(input.timestamp()) ? ConsumerRecord.NO_TIMESTAMP : input.timestamp();
+            Entry entry = entries.computeIfAbsent(id(topic, timestamp, input.key(), value, headers), id -> new Entry());
             entry.expected++;
             entry.topic = input.topic();
             entry.partition = input.partition();
@@ -362,8 +372,13 @@ public final class Judge {
 
         void found(ConsumerRecord<byte[], byte[]> output) {
             topics.merge(output.topic(), 1L, Long::sum);
-            Entry entry =
-                    entries.get(id(output.topic(), output.timestamp(), output.key(), output.value(), List.of(output.headers().toArray())));
+            List<Header> headers = List.of(output.headers().toArray());
+            Entry entry = entries.get(id(output.topic(), output.timestamp(), output.key(), output.value(), headers));
+            // What had no time got the time of its writing.
+            if (entry == null && isRecent(output.timestamp())) {
+                entry = entries.get(id(output.topic(), ConsumerRecord.NO_TIMESTAMP, output.key(), output.value(), headers));
+                renewed += entry == null ? 0 : 1;
+            }
             if (entry == null) {
                 unexpected++;
                 sample("unexpected: " + output.topic() + "-" + output.partition() + " offset " + output.offset());
@@ -403,8 +418,10 @@ public final class Judge {
                     .limit(3)
                     .forEach(entry -> sample("missing: " + entry.topic + "-" + entry.partition + " offset " + entry.offset));
             return String.format(
-                    "%d in, %d tombstones, out %s: %d missing, %d doubled, %d unexpected, %d out of order%s",
-                    inputs, skipped, topics, missing(), doubled(), unexpected, disordered, samples.isEmpty() ? "" : " " + samples);
+                    "%d in, %d tombstones, out %s: %d missing, %d doubled, %d unexpected, %d out of order%s%s",
+                    inputs, skipped, topics, missing(), doubled(), unexpected, disordered,
+                    renewed == 0 ? "" : ", " + renewed + " without a time have that of their writing",
+                    samples.isEmpty() ? "" : " " + samples);
         }
 
         private void sample(String text) {
@@ -414,40 +431,104 @@ public final class Judge {
         }
 
         private Id id(String topic, long timestamp, byte[] key, byte[] value, Collection<Header> headers) {
-            try {
-                MessageDigest digest = MessageDigest.getInstance("MD5");
-                part(digest, topic.getBytes(StandardCharsets.UTF_8));
-                // The small client tells an empty key from none as little as it knows headers and timestamps.
-                part(digest, key == null || (!full && key.length == 0) ? null : key);
-                part(digest, value);
-                if (full) {
-                    digest.update(ByteBuffer.allocate(8).putLong(timestamp).array());
-                    for (Header header : headers) {
-                        part(digest, header.key().getBytes(StandardCharsets.UTF_8));
-                        part(digest, header.value());
-                    }
-                }
-                ByteBuffer bytes = ByteBuffer.wrap(digest.digest());
-                return new Id(bytes.getLong(), bytes.getLong());
-            } catch (java.security.NoSuchAlgorithmException e) {
-                throw new IllegalStateException(e);
+            MessageDigest digest = md5();
+            part(digest, topic.getBytes(StandardCharsets.UTF_8));
+            boolean full = fidelity != Fidelity.SMALL;
+            // The small client tells an empty key from none as little as it knows headers and timestamps.
+            part(digest, key == null || (!full && key.length == 0) ? null : key);
+            part(digest, value);
+            if (full) {
+                digest.update(ByteBuffer.allocate(8).putLong(timestamp).array());
+                parts(digest, headers);
             }
-        }
-
-        private static void part(MessageDigest digest, byte[] bytes) {
-            digest.update(ByteBuffer.allocate(4).putInt(bytes == null ? -1 : bytes.length).array());
-            if (bytes != null) {
-                digest.update(bytes);
-            }
+            ByteBuffer bytes = ByteBuffer.wrap(digest.digest());
+            return new Id(bytes.getLong(), bytes.getLong());
         }
     }
 
-    private static byte[] concat(byte[] a, byte[] b) {
+    /** What a client can carry from input to output. */
+    private enum Fidelity {
+        FULL,
+        SMALL,
+        LIBRDKAFKA;
+
+        /** Whether the client takes this timestamp for none; -1 is Kafka's own value for it. */
+        boolean isNone(long timestamp) {
+            return timestamp == ConsumerRecord.NO_TIMESTAMP || timestamp == 0 && this == LIBRDKAFKA;
+        }
+    }
+
+    private static final long STARTED = System.currentTimeMillis();
+
+    /** Whether a record with this timestamp can have been written by a program of this run. */
+    private static boolean isRecent(long timestamp) {
+        return timestamp > STARTED - 3_600_000 && timestamp < STARTED + 3_600_000;
+    }
+
+    private static MessageDigest md5() {
+        try {
+            return MessageDigest.getInstance("MD5");
+        } catch (java.security.NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static void parts(MessageDigest digest, Iterable<Header> headers) {
+        for (Header header : headers) {
+            part(digest, header.key().getBytes(StandardCharsets.UTF_8));
+            part(digest, header.value());
+        }
+    }
+
+    private static void part(MessageDigest digest, byte[] bytes) {
+        digest.update(ByteBuffer.allocate(4).putInt(bytes == null ? -1 : bytes.length).array());
+        if (bytes != null) {
+            digest.update(bytes);
+        }
+    }
+
+    /**
+     * Whether two topics of one partition have the same records in the same order: keys, values, headers in their order, timestamps. Of a
+     * timestamp that is none for one of the two clients the other topic may have another one; `check` judges those.
+     */
+    private static boolean same(String brokers, String one, String other) {
+        record Seen(long timestamp, ByteBuffer rest) {}
+        List<List<Seen>> both = new ArrayList<>();
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
+            for (String topic : List.of(one, other)) {
+                List<Seen> seen = new ArrayList<>();
+                read(consumer, partitionsOf(consumer, topic), record -> {
+                    MessageDigest digest = md5();
+                    part(digest, record.key());
+                    part(digest, record.value());
+                    parts(digest, record.headers());
+                    seen.add(new Seen(record.timestamp(), ByteBuffer.wrap(digest.digest())));
+                });
+                both.add(seen);
+            }
+        }
+        int timed = 0;
+        for (int i = 0; i < Math.min(both.get(0).size(), both.get(1).size()); i++) {
+            Seen a = both.get(0).get(i);
+            Seen b = both.get(1).get(i);
+            boolean noTime = (a.timestamp <= 0 || isRecent(a.timestamp)) && (b.timestamp <= 0 || isRecent(b.timestamp));
+            timed += a.timestamp == b.timestamp ? 0 : 1;
+            if (!a.rest.equals(b.rest) || a.timestamp != b.timestamp && !noTime) {
+                System.out.println(one + " and " + other + " differ at " + i + ", timestamps " + a.timestamp + " and " + b.timestamp);
+                return false;
+            }
+        }
+        System.out.println(one + " and " + other + ": " + both.get(0).size() + " and " + both.get(1).size() + " records in the same order, of "
+                + timed + " without a time it is another one");
+        return both.get(0).size() == both.get(1).size() && !both.get(0).isEmpty();
+    }
+
+    static byte[] concat(byte[] a, byte[] b) {
         return ByteBuffer.allocate(a.length + b.length).put(a).put(b).array();
     }
 
     /** Reads these partitions from the first record to what is the last one now. */
-    private static void read(
+    static void read(
             KafkaConsumer<byte[], byte[]> consumer,
             List<TopicPartition> partitions,
             java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> taker) {
@@ -463,11 +544,11 @@ public final class Judge {
         return consumer.partitionsFor(topic).stream().map(info -> new TopicPartition(topic, info.partition())).toList();
     }
 
-    private interface Condition {
+    interface Condition {
         boolean holds() throws Exception;
     }
 
-    private static boolean eventually(Condition condition) throws Exception {
+    static boolean eventually(Condition condition) throws Exception {
         long until = System.nanoTime() + PATIENCE.toNanos();
         while (System.nanoTime() < until) {
             try {
@@ -482,11 +563,11 @@ public final class Judge {
         return false;
     }
 
-    private static Admin admin(String brokers) {
+    static Admin admin(String brokers) {
         return Admin.create(Map.of("bootstrap.servers", brokers));
     }
 
-    private static KafkaConsumer<byte[], byte[]> consumer(String brokers) {
+    static KafkaConsumer<byte[], byte[]> consumer(String brokers) {
         Map<String, Object> settings = Map.of(
                 "bootstrap.servers", brokers,
                 "allow.auto.create.topics", "false",
@@ -495,7 +576,7 @@ public final class Judge {
         return new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
     }
 
-    private static KafkaProducer<byte[], byte[]> producer(String brokers) {
+    static KafkaProducer<byte[], byte[]> producer(String brokers) {
         Map<String, Object> settings =
                 Map.of("bootstrap.servers", brokers, "acks", "all", "linger.ms", "5", "batch.size", "100000", "max.request.size", "2000000");
         return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
