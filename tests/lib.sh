@@ -104,6 +104,24 @@ build() {
 
 judge() { java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$judge_libs/*" Judge "$@" 2>>"$work/judge.log"; }
 
+# The same by one Java for a whole scenario, where there is much to judge: `asking` starts it, `ask` gives it a command.
+asking() {
+    coproc JUDGE { exec java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$judge_libs/*" Judge serve 2>>"$work/judge.log"; }
+    started+=("$JUDGE_PID")
+}
+ask() {
+    local line
+    printf '%s\n' "$*" >&"${JUDGE[1]}"
+    while IFS= read -r -t 240 line <&"${JUDGE[0]}"; do
+        case $line in
+            'judged good') return ;;
+            'judged bad') return 1 ;;
+            *) printf '%s\n' "$line" ;;
+        esac
+    done
+    return 1
+}
+
 # One broker with the settings of all versions; the first argument is auto.create.topics.enable. Before 3.3, where KRaft was finished, it
 # has a ZooKeeper beside it.
 broker_config() {

@@ -1,3 +1,5 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.net.ServerSocket;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -38,7 +40,20 @@ public final class Judge {
     private static final Duration PATIENCE = Duration.ofSeconds(180);
 
     public static void main(String[] args) throws Exception {
-        boolean good = switch (args[0]) {
+        System.exit((args[0].equals("serve") ? serve() : run(args)) ? 0 : 1);
+    }
+
+    /** Takes commands from standard input, one a line, and ends the output of each with a line of its own: a JVM for each takes too long. */
+    private static boolean serve() throws Exception {
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            System.out.println(run(line.split(" ")) ? "judged good" : "judged bad");
+        }
+        return true;
+    }
+
+    private static boolean run(String[] args) throws Exception {
+        return switch (args[0]) {
             case "ports" -> ports(Integer.parseInt(args[1]));
             case "up" -> up(args[1]);
             case "topic" -> topic(args[1], args[2], Integer.parseInt(args[3]), List.of(args).subList(4, args.length));
@@ -49,6 +64,8 @@ public final class Judge {
             case "oddities" -> Oddities.write(args[1], args[2], Long.parseLong(args[3]), args[4]);
             case "compacted" -> Oddities.compacted(args[1], args[2], Long.parseLong(args[3]), args[4]);
             case "same" -> same(args[1], args[2], args[3]);
+            case "member" -> Member.run(args[1], args[2], args[3], args[4], args[5], List.of(args).subList(6, args.length));
+            case "settled" -> Member.settled(args[1], args[2], args[3], List.of(args).subList(4, args.length));
             case "await" -> await(args[1], args[2], Long.parseLong(args[3]));
             case "count" -> count(args[1], args[2]);
             case "uncommitted" -> uncommitted(args[1], args[2]);
@@ -56,7 +73,6 @@ public final class Judge {
             case "self-test" -> selfTest();
             default -> throw new IllegalArgumentException(args[0]);
         };
-        System.exit(good ? 0 : 1);
     }
 
     /** Ports that are free now. */
@@ -222,12 +238,10 @@ public final class Judge {
             }
             // A group that has read all has not always committed the end: there may be what only brokers read, the ends of transactions.
             Map<TopicPartition, Long> next = new HashMap<>();
-            for (TopicPartition partition : partitions) {
-                read(consumer, List.of(partition), record -> {
-                    comparison.expect(record, even, odd, error + "." + record.topic() + "." + group);
-                    next.put(partition, record.offset() + 1);
-                });
-            }
+            read(consumer, partitions, record -> {
+                comparison.expect(record, even, odd, error + "." + record.topic() + "." + group);
+                next.put(new TopicPartition(record.topic(), record.partition()), record.offset() + 1);
+            });
             boolean committed = eventually(() -> {
                 var offsets = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
                 return next.entrySet().stream()
@@ -572,6 +586,7 @@ public final class Judge {
                 "bootstrap.servers", brokers,
                 "allow.auto.create.topics", "false",
                 "isolation.level", "read_committed",
+                "fetch.max.wait.ms", "20",
                 "max.poll.records", "5000");
         return new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
     }
