@@ -1,4 +1,5 @@
 import java.io.BufferedReader;
+import java.io.File;
 import java.io.InputStreamReader;
 import java.net.ServerSocket;
 import java.nio.ByteBuffer;
@@ -20,17 +21,22 @@ import java.util.TreeSet;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.record.TimestampType;
+import org.apache.kafka.common.record.internal.FileRecords;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.common.utils.Utils;
 
 /**
  * The real producer, and the judge of what the router made of it: Apache Kafka's own Java clients, none of the router's code. Each
@@ -66,6 +72,13 @@ public final class Judge {
             case "same" -> same(args[1], args[2], args[3]);
             case "member" -> Member.run(args[1], args[2], args[3], args[4], args[5], List.of(args).subList(6, args.length));
             case "settled" -> Member.settled(args[1], args[2], args[3], List.of(args).subList(4, args.length));
+            case "plain" -> Oddities.plain(args[1], args[2], args[3]);
+            case "codec" -> codec(args[1], args[2]);
+            case "keyed" -> keyed(args[1], args[2]);
+            case "commit" -> commit(args[1], args[2], args[3], Integer.parseInt(args[4]), Long.parseLong(args[5]));
+            case "delete-records" -> deleteRecords(args[1], args[2], Integer.parseInt(args[3]), Long.parseLong(args[4]));
+            case "delete-topic" -> deleteTopic(args[1], args[2]);
+            case "grow" -> grow(args[1], args[2], Integer.parseInt(args[3]));
             case "await" -> await(args[1], args[2], Long.parseLong(args[3]));
             case "count" -> count(args[1], args[2]);
             case "uncommitted" -> uncommitted(args[1], args[2]);
@@ -197,6 +210,88 @@ public final class Judge {
             System.out.println(records(consumer, topics));
         }
         return true;
+    }
+
+    /** Whether the batches of a partition's folder are compressed by this codec. (One of a few records can be smaller without.) */
+    private static boolean codec(String folder, String codec) throws Exception {
+        Map<String, Integer> found = new TreeMap<>();
+        boolean good = false;
+        boolean bad = false;
+        for (File file : new File(folder).listFiles((parent, name) -> name.endsWith(".log"))) {
+            try (FileRecords records = FileRecords.open(file)) {
+                for (var batch : records.batches()) {
+                    boolean is = batch.compressionType().name.equals(codec);
+                    found.merge(batch.compressionType().name, 1, Integer::sum);
+                    good |= is;
+                    bad |= !is && batch.countOrNull() >= 10;
+                }
+            }
+        }
+        System.out.println(folder.substring(folder.lastIndexOf('/') + 1) + " has batches " + found);
+        return good && !bad;
+    }
+
+    /**
+     * Whether records with a key are where Java's producer would put them, and those without one in all partitions, many of them in a row in
+     * the same one.
+     */
+    private static boolean keyed(String brokers, String topic) {
+        Map<Integer, Integer> keyless = new TreeMap<>();
+        TreeMap<Long, Integer> sequence = new TreeMap<>();
+        int[] keyed = {0, 0};
+        int count;
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
+            List<TopicPartition> partitions = partitionsOf(consumer, topic);
+            count = partitions.size();
+            read(consumer, partitions, record -> {
+                if (record.key() == null) {
+                    keyless.merge(record.partition(), 1, Integer::sum);
+                    sequence.put(record.timestamp(), record.partition());
+                } else {
+                    boolean right = record.partition() == Utils.toPositive(Utils.murmur2(record.key())) % count;
+                    keyed[right ? 0 : 1]++;
+                }
+            });
+        }
+        int changes = 0;
+        Integer before = null;
+        for (int partition : sequence.values()) {
+            changes += before != null && before != partition ? 1 : 0;
+            before = partition;
+        }
+        System.out.printf("%s: %d records where Java would put their keys, %d elsewhere; without a key %s, partition changed %d times%n",
+                topic, keyed[0], keyed[1], keyless, changes);
+        return keyed[0] > 0 && keyed[1] == 0 && keyless.size() == count && changes < sequence.size() / 5;
+    }
+
+    private static boolean commit(String brokers, String group, String topic, int partition, long offset) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            admin.alterConsumerGroupOffsets(group, Map.of(new TopicPartition(topic, partition), new OffsetAndMetadata(offset))).all().get();
+        }
+        return true;
+    }
+
+    /** Deletes a partition's records below an offset, as the end of their retention does. */
+    private static boolean deleteRecords(String brokers, String topic, int partition, long offset) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            admin.deleteRecords(Map.of(new TopicPartition(topic, partition), RecordsToDelete.beforeOffset(offset))).all().get();
+        }
+        return true;
+    }
+
+    private static boolean deleteTopic(String brokers, String topic) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            admin.deleteTopics(List.of(topic)).all().get();
+            return eventually(() -> !admin.listTopics().names().get().contains(topic));
+        }
+    }
+
+    /** Gives a topic so many partitions. */
+    private static boolean grow(String brokers, String topic, int partitions) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(partitions))).all().get();
+            return eventually(() -> admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size() == partitions);
+        }
     }
 
     private static long records(KafkaConsumer<byte[], byte[]> consumer, String topics) {

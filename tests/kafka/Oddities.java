@@ -64,6 +64,24 @@ final class Oddities {
         return true;
     }
 
+    /** What a topic of an old message format takes: no headers, no producer ids; in batches of one and of hundreds. */
+    static boolean plain(String brokers, String topic, String codecs) throws Exception {
+        Oddities oddities = new Oddities(brokers, topic, 1, codecs);
+        for (String codec : oddities.codecs) {
+            for (String linger : List.of("0", "200")) {
+                try (KafkaProducer<byte[], byte[]> producer =
+                        oddities.producer(codec, Map.of("linger.ms", linger, "enable.idempotence", "false"))) {
+                    for (int i = 0; i < 500; i++) {
+                        byte[] value = ("value " + oddities.written).getBytes(StandardCharsets.UTF_8);
+                        byte[] key = i % 3 == 0 ? null : ("key" + i).getBytes(StandardCharsets.UTF_8);
+                        oddities.send(producer, new ProducerRecord<>(topic, 0, 1_700_000_000_000L + i, key, value));
+                    }
+                }
+            }
+        }
+        return true;
+    }
+
     /** Batches of one record. */
     private void singles(String codec, int count) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = producer(codec, Map.of("linger.ms", "0"))) {

@@ -1,6 +1,9 @@
 # Scenarios of consumer groups: who reads which partitions when members come and go. Sourced by `run`, as `basic.sh` is.
 
 CONSUMER=spring.cloud.stream.kafka.binder.consumerProperties
+# The metadata's age by Kafka's own name, and by librdkafka's.
+METADATA_AGE=(--spring.cloud.stream.kafka.binder.configuration.metadata.max.age.ms=2000
+    --spring.cloud.stream.kafka.binder.configuration.topic.metadata.refresh.interval.ms=2000)
 
 # One group of three: a router with each client, and Java's consumer, which routes too (`Member.java`). They come and go in an order drawn
 # by the seed, in order or killed, for each strategy, once with Java and once with the router as the first, which then is the leader and
@@ -13,25 +16,39 @@ three() {
     local strategy leader
     asking
     for strategy in range roundrobin cooperative-sticky; do
-        for leader in java native; do three_members "three-$strategy-$leader" "$strategy" "$leader"; done
+        for leader in java native; do members "three-$strategy-$leader" "$strategy" "$leader" java native librdkafka; done
     done
 }
 
-three_members() {
-    local name=$1 strategy=$2 leader=$3 change number=0 other produced=0
+# The same by the newer group protocol (KIP-848), where the broker assigns; with two routers of the same client.
+kip848() {
+    RANDOM=${SEED:-$(date +%s)}
+    asking
+    members kip848 consumer native java native native-2 librdkafka
+}
+
+# These members come to a group, the third argument first, and then come and go; the second argument is the strategy, or `consumer` for the
+# newer protocol.
+members() {
+    local name=$1 strategy=$2 leader=$3 change other produced=0 settings
+    shift 3
+    local all=("$@")
     local -A pids=() logs=()
+    case $strategy in
+        consumer) settings=(group.protocol=consumer) ;;
+        *) settings=(session.timeout.ms=6000 heartbeat.interval.ms=1000 "partition.assignment.strategy=$(class_of "$strategy")") ;;
+    esac
     ask topic "$broker" "$name-in" 12 || fail "topic"
     for topic in even odd; do ask topic "$broker" "$name-$topic" 1 || fail "topic"; done
     ask topic "$broker" "error.$name-in.$name" 1 || fail "topic"
     come "$leader"
     settle
-    for other in java native librdkafka; do [ "$other" = "$leader" ] || come "$other"; done
+    for other in "${all[@]}"; do [ "$other" = "$leader" ] || come "$other"; done
     settle
     for change in 1 2 3 4 5 6; do
         # One of them: one that is away comes, one that is there goes, but not the last.
         while true; do
-            local all=(java native librdkafka) one
-            one=${all[RANDOM % 3]}
+            local one=${all[RANDOM % ${#all[@]}]}
             [ -n "${pids[$one]:-}" ] && [ ${#pids[@]} = 1 ] || break
         done
         if [ -z "${pids[$one]:-}" ]; then
@@ -47,29 +64,26 @@ three_members() {
     for one in "${!pids[@]}"; do go "$one" TERM; done
 }
 
-# A member comes to the group of `three_members`.
+class_of() {
+    case $1 in
+        range) echo org.apache.kafka.clients.consumer.RangeAssignor ;;
+        roundrobin) echo org.apache.kafka.clients.consumer.RoundRobinAssignor ;;
+        *) echo org.apache.kafka.clients.consumer.CooperativeStickyAssignor ;;
+    esac
+}
+
+# A member comes to the group of `members`.
 come() {
     say "$name: $1 comes"
-    case $1 in
-        java)
-            local class
-            case $strategy in
-                range) class=RangeAssignor ;;
-                roundrobin) class=RoundRobinAssignor ;;
-                *) class=CooperativeStickyAssignor ;;
-            esac
-            router_log=$(new_log "$name-java")
-            java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$classes:$judge_libs/*" Judge member "$broker" "$name" "$name-in" \
-                "$name-even" "$name-odd" session.timeout.ms=6000 heartbeat.interval.ms=1000 \
-                "partition.assignment.strategy=org.apache.kafka.clients.consumer.$class" >"$router_log" 2>>"$work/judge.log" &
-            router_pid=$!
-            started+=("$router_pid")
-            ;;
-        *)
-            router "$default_bin" "$name" "--parity-router.client=$(client_of "$1")" "--$CONSUMER.session.timeout.ms=6000" \
-                "--$CONSUMER.heartbeat.interval.ms=1000" "--$CONSUMER.partition.assignment.strategy=$strategy"
-            ;;
-    esac
+    if [ "$1" = java ]; then
+        router_log=$(new_log "$name-java")
+        java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$classes:$judge_libs/*" Judge member "$broker" "$name" "$name-in" \
+            "$name-even" "$name-odd" "${settings[@]}" >"$router_log" 2>>"$work/judge.log" &
+        router_pid=$!
+        started+=("$router_pid")
+    else
+        router "$default_bin" "$name" "--parity-router.client=$(client_of "${1%-2}")" "${settings[@]/#/--$CONSUMER.}"
+    fi
     pids[$1]=$router_pid
     logs[$1]=$router_log
 }
@@ -96,4 +110,101 @@ settle() {
     ask produce "$broker" "$name-in" "$produced" 3000 0 >/dev/null || fail "produce"
     produced=$((produced + 3000))
     ask settled "$broker" "$name" "$name-in" "${logs[@]}" || fail "the group does not settle"
+}
+
+# Static members (KIP-345): one that is gone for less than the session's timeout has its partitions back at once, and the other one is not
+# disturbed, whether it was stopped or killed.
+static() {
+    local first one_log other_log how
+    asking
+    ask topic "$broker" static-in 4 || fail "topic"
+    router "$default_bin" static "--$CONSUMER.group.instance.id=other"
+    local other=$router_pid:$router_log other_log=$router_log
+    router "$default_bin" static "--$CONSUMER.group.instance.id=one"
+    ask produce "$broker" static-in 0 20000 0 || fail "produce"
+    ask settled "$broker" static static-in "$other_log" "$router_log" || fail "the group does not settle"
+    local before
+    before=$(grep -c 'partitions \(assigned\|revoked\)' "$other_log")
+    local from=20000
+    for how in router_stop router_kill; do
+        "$how"
+        ask produce "$broker" static-in "$from" 20000 0 || fail "produce"
+        from=$((from + 20000))
+        router "$default_bin" static "--$CONSUMER.group.instance.id=one"
+        until_true 15 grep -q 'partitions assigned: static-in' "$router_log" || fail "$how: its partitions are not back"
+        ask settled "$broker" static static-in "$other_log" "$router_log" || fail "the group does not settle"
+    done
+    ask check "$broker" static-in static-even static-odd error static least full || fail "judged"
+    [ "$(grep -c 'partitions \(assigned\|revoked\)' "$other_log")" = "$before" ] || { router_log=$other_log; fail "the other was disturbed"; }
+    routers_stop "$router_pid:$router_log" "$other"
+}
+
+# No group shares the partitions out: each instance has its own by its index, and finds what it committed.
+manual() {
+    local round index routers manual=spring.cloud.stream.kafka.bindings.input.consumer.autoRebalanceEnabled
+    asking
+    ask topic "$broker" manual-in 6 || fail "topic"
+    for round in 0 1 2; do
+        routers=()
+        for index in 0 1; do
+            router "$default_bin" manual "--$manual=false" "--spring.cloud.stream.instanceIndex=$index" --spring.cloud.stream.instanceCount=2
+            routers+=("$router_pid:$router_log")
+            ready
+            [ "$(grep -o 'manual-in-[0-9]' "$router_log" | sort -u | tr '\n' ' ')" = \
+                "manual-in-$index manual-in-$((index + 2)) manual-in-$((index + 4)) " ] || fail "not the partitions of instance $index"
+        done
+        ask produce "$broker" manual-in $((round * 60000)) 60000 0 || fail "produce"
+        ask check "$broker" manual-in manual-even manual-odd error manual once full || fail "judged"
+        routers_stop "${routers[@]}"
+    done
+}
+
+# Partitions that the topic gets while it is read are read too, from their first record, as soon as the metadata is asked for again.
+new_partitions() {
+    asking
+    ask topic "$broker" growing-in 1 || fail "topic"
+    router "$default_bin" growing "${METADATA_AGE[@]}"
+    ready
+    ask produce "$broker" growing-in 0 1000 0 || fail "produce"
+    ask await "$broker" growing-even,growing-odd 1000 || fail "not routed"
+    ask grow "$broker" growing-in 4 || fail "new partitions"
+    ask produce "$broker" growing-in 1000 3000 0 || fail "produce"
+    until_true 20 grep -q 'partitions assigned: .*growing-in-3' "$router_log" || fail "the new partitions are not assigned"
+    ask check "$broker" growing-in growing-even growing-odd error growing once full || fail "judged"
+    router_stop
+}
+
+# Offsets that the partition has no more, or not yet: the group goes on at the earliest record, and the log says so.
+retention() {
+    asking
+    ask topic "$broker" retention-in 2 || fail "topic"
+    ask produce "$broker" retention-in 0 6000 0 || fail "produce"
+    ask commit "$broker" retention retention-in 0 1000 || fail "commit"
+    ask commit "$broker" retention retention-in 1 5000 || fail "commit"
+    ask delete-records "$broker" retention-in 0 1500 || fail "delete"
+    router "$default_bin" retention
+    ask await "$broker" retention-even,retention-odd 4500 || fail "not routed"
+    ask check "$broker" retention-in retention-even retention-odd error retention once full || fail "judged"
+    router_stop
+    # librdkafka does so without a word.
+    [ "${client:-$native}" = librdkafka ] && return
+    for partition in 0 1; do
+        grep -Eiq "retention-in-$partition.*(earliest|out of range)" "$router_log" || fail "it does not say that partition $partition is reset"
+    done
+}
+
+# A topic that is deleted and made again while it is read: read again from its first record.
+recreated() {
+    asking
+    ask topic "$broker" recreated-in 1 || fail "topic"
+    router "$default_bin" recreated "${METADATA_AGE[@]}" \
+        --spring.cloud.stream.kafka.binder.autoCreateTopics=false
+    for topic in recreated-even recreated-odd error.recreated-in.recreated; do ask topic "$broker" "$topic" 1 || fail "topic"; done
+    ask produce "$broker" recreated-in 0 1000 0 || fail "produce"
+    ask await "$broker" recreated-even,recreated-odd 1000 || fail "not routed"
+    ask delete-topic "$broker" recreated-in || fail "delete"
+    ask topic "$broker" recreated-in 1 || fail "topic"
+    ask produce "$broker" recreated-in 1000 500 0 || fail "produce"
+    ask await "$broker" recreated-even,recreated-odd 1500 || fail "not routed"
+    router_stop
 }

@@ -43,5 +43,59 @@ differ() {
     differing+=("diff-$1-$2")
 }
 
+# What is sent is compressed as it was asked for.
+codecs() {
+    local codec lane name all=(none gzip snappy lz4 zstd) routers=() producer=producer.compressionType
+    [ "$native" = librdkafka ] && all=(none gzip snappy lz4)
+    judge topic "$broker" codecs-in 1
+    produce codecs-in 0 20000 0
+    for codec in "${all[@]}"; do
+        router "$default_bin" "codecs-$codec" --spring.cloud.stream.bindings.input.destination=codecs-in \
+            "--spring.cloud.stream.kafka.bindings.even.$producer=$codec" "--spring.cloud.stream.kafka.bindings.odd.$producer=$codec"
+        routers+=("$router_pid:$router_log")
+    done
+    produce codecs-in 20000 20000 0
+    for codec in "${all[@]}"; do
+        name=codecs-$codec
+        judge check "$broker" codecs-in "$name-even" "$name-odd" error "$name" once full || fail "judged"
+        for lane in even odd; do judge codec "$data/logs/$name-$lane-0" "$codec" || fail "not the codec $codec"; done
+    done
+    routers_stop "${routers[@]}"
+}
+
+# Outputs of six partitions: keys are where Java's producer puts them, so that both sides of a mixed system agree; the others are spread.
+keyed() {
+    judge topic "$broker" keyed-in 1
+    for topic in even odd; do judge topic "$broker" "keyed-$topic" 6; done
+    produce keyed-in 0 100000 0
+    router "$default_bin" keyed
+    judge random "$broker" keyed-in "${SEED:-$(date +%s)}" 10000 || fail "produce"
+    produce keyed-in 100000 200000 100000
+    check keyed once
+    for topic in even odd; do judge keyed "$broker" "keyed-$topic" || fail "judged"; done
+    router_stop
+}
+
+# The message formats before 0.11, v0 and v1, plain and compressed: routed, or refused with a sentence that names the topic.
+old_format() {
+    local format name
+    for format in 0.9.0 0.10.2; do
+        name=old-$format
+        judge topic "$broker" "$name-in" 1 "message.format.version=$format"
+        judge plain "$broker" "$name-in" none,gzip,snappy,lz4 || fail "produce"
+        router "$default_bin" "$name"
+        done_with() { [ "$(judge count "$broker" "$name-even,$name-odd")" -ge 4000 ] || grep -Eq "$name-in.*format" "$router_log"; }
+        until_true 60 done_with || fail "neither routed nor refused"
+        if grep -Eq "$name-in.*format" "$router_log"; then
+            grep -E "$name-in.*format" "$router_log" | head -1
+            kill -9 "$router_pid" 2>/dev/null || true
+            forget "$router_pid"
+        else
+            check "$name" once
+            router_stop
+        fi
+    done
+}
+
 client_of() { if [ "$1" = native ]; then echo "$native"; else echo "$1"; fi; }
 fidelity_of() { if [ "$(client_of "$1")" = librdkafka ]; then echo librdkafka; else echo full; fi; }
