@@ -1,0 +1,190 @@
+// The router as one would write it with franz-go: the peer that the bench suite measures beside ours.
+//
+// At least once, as its documentation has it: a group consumer with autocommit of what is marked, marked only when it is acknowledged; at a
+// rebalance what is on its way is awaited and committed before the partitions go. The producer is idempotent with acks=all, its default.
+// Environment: BROKERS, GROUP, IN, EVEN, ODD. SIGTERM ends it, drained and committed.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	// Records that one poll takes, and polls whose records are on their way at once.
+	maxPolled = 25_000
+	maxRounds = 4
+)
+
+var (
+	evenPrefix = []byte("Even timestamp: ")
+	oddPrefix  = []byte("Odd timestamp:")
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// What a poll brought: where its partitions stand behind it, once all of it is acknowledged.
+type round struct {
+	acknowledged sync.WaitGroup
+	next         map[string]map[int32]kgo.EpochOffset
+}
+
+type router struct {
+	client    *kgo.Client
+	even, odd string
+	rounds    chan *round
+	onTheWay  sync.WaitGroup
+	fail      context.CancelCauseFunc
+}
+
+func run() error {
+	// What is on its way goes on when the polling is to stop, and ends only with a failure.
+	work, fail := context.WithCancelCause(context.Background())
+	defer fail(nil)
+	polling, stop := signal.NotifyContext(work, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+
+	r := &router{even: os.Getenv("EVEN"), odd: os.Getenv("ODD"), rounds: make(chan *round, maxRounds), fail: fail}
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(os.Getenv("BROKERS")),
+		kgo.ConsumerGroup(os.Getenv("GROUP")),
+		kgo.ConsumeTopics(os.Getenv("IN")),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.AutoCommitMarks(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, _ map[string][]int32) {
+			if err := r.drain(ctx); err != nil {
+				fail(fmt.Errorf("commit at a rebalance: %w", err))
+			}
+		}),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		// What comes is sent on at once; under load batches fill while others are on their way.
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(maxPolled*maxRounds),
+	)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	r.client = client
+	go r.mark(work)
+
+	for polling.Err() == nil {
+		fetches := client.PollRecords(polling, maxPolled)
+		if polling.Err() != nil {
+			break
+		}
+		for _, failure := range fetches.Errors() {
+			fail(fmt.Errorf("fetching %s/%d: %w", failure.Topic, failure.Partition, failure.Err))
+		}
+		r.route(work, fetches)
+		client.AllowRebalance()
+	}
+	if work.Err() != nil {
+		return context.Cause(work)
+	}
+	ending, cancel := context.WithTimeout(work, 20*time.Second)
+	defer cancel()
+	return r.drain(ending)
+}
+
+// Sends a poll's records on: the very same ones, with another topic and value.
+func (r *router) route(ctx context.Context, fetches kgo.Fetches) {
+	polled := &round{next: make(map[string]map[int32]kgo.EpochOffset)}
+	done := func(_ *kgo.Record, err error) {
+		if err != nil {
+			// It stays without its acknowledgement, and so nothing from here on is marked.
+			r.fail(fmt.Errorf("producing: %w", err))
+			return
+		}
+		polled.acknowledged.Done()
+	}
+	fetches.EachPartition(func(partition kgo.FetchTopicPartition) {
+		records := partition.Records
+		if len(records) == 0 {
+			return
+		}
+		last := records[len(records)-1]
+		if polled.next[partition.Topic] == nil {
+			polled.next[partition.Topic] = make(map[int32]kgo.EpochOffset)
+		}
+		polled.next[partition.Topic][partition.Partition] = kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}
+		polled.acknowledged.Add(len(records))
+	})
+	if len(polled.next) == 0 {
+		return
+	}
+	r.onTheWay.Add(1)
+	select {
+	case r.rounds <- polled:
+	case <-ctx.Done():
+		return
+	}
+	fetches.EachPartition(func(partition kgo.FetchTopicPartition) {
+		// One allocation for all values of a partition's.
+		size := 0
+		for _, record := range partition.Records {
+			size += len(evenPrefix) + len(record.Value)
+		}
+		values := make([]byte, 0, size)
+		for _, record := range partition.Records {
+			topic, prefix := r.even, evenPrefix
+			var last byte
+			if len(record.Value) > 0 {
+				last = record.Value[len(record.Value)-1]
+			}
+			if last < '0' || last > '9' {
+				// Neither even nor odd: skipped.
+				polled.acknowledged.Done()
+				continue
+			}
+			if last&1 == 1 {
+				topic, prefix = r.odd, oddPrefix
+			}
+			start := len(values)
+			values = append(append(values, prefix...), record.Value...)
+			record.Topic, record.Value = topic, values[start:len(values):len(values)]
+			r.client.Produce(ctx, record, done)
+		}
+	})
+}
+
+// Marks what is acknowledged, poll after poll.
+func (r *router) mark(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case polled := <-r.rounds:
+			polled.acknowledged.Wait()
+			r.client.MarkCommitOffsets(polled.next)
+			r.onTheWay.Done()
+		}
+	}
+}
+
+// Waits for what is on its way, and commits.
+func (r *router) drain(ctx context.Context) error {
+	arrived := make(chan struct{})
+	go func() {
+		r.onTheWay.Wait()
+		close(arrived)
+	}()
+	select {
+	case <-arrived:
+	case <-ctx.Done():
+	}
+	return r.client.CommitMarkedOffsets(ctx)
+}
