@@ -250,7 +250,7 @@ def throughput(bench, name, shape, partitions=1, arguments=(), records=None):
     wanted = max(wanted // bench.divisor, 20_000)
     batches = -(-wanted // (load.batch_records * partitions))
     count = batches * load.batch_records * partitions
-    with Run(bench, name, partitions, arguments, {"N": str(count)}) as run:
+    with Run(bench, name, partitions, arguments, {"N": str(count), "LINGER": "100"}) as run:
         before = dict.fromkeys(run.outputs, 0)
         first = None
         if not contender.latest:
@@ -337,7 +337,7 @@ def memory(bench, name):
 
 def idle(bench, name):
     """Up, with a few records routed, and then nothing to do."""
-    with Run(bench, name, environment={"N": "1"}) as run:
+    with Run(bench, name, environment={"N": "1", "LINGER": "0"}) as run:
         run.start()
         first = run.until_up()
         time.sleep(2 if bench.quick else 5)
@@ -360,7 +360,7 @@ def idle(bench, name):
 def latency(bench, name):
     """What it adds to a record's way, at a rate at which it has nothing to queue."""
     seconds, warm_up = (3, 2) if bench.quick else (30, 8)
-    with Run(bench, name, environment={"N": str(1 << 60), "FLUSH": "1"}) as run:
+    with Run(bench, name, environment={"N": str(1 << 60), "FLUSH": "1", "LINGER": "0"}) as run:
         run.start()
         run.until_up()
         ends = bench.kafka.ends({run.topics["in"]: 1, **run.outputs})

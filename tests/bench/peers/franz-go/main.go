@@ -77,7 +77,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer client.CloseAllowingRebalance()
 	r.client = client
 	go r.mark(work)
 
