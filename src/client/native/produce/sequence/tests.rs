@@ -1,7 +1,11 @@
 //! The window against a broker that looks at sequence numbers as Kafka does (`ProducerAppendInfo`, `ProducerStateEntry`), over a connection
 //! that is lost at any time.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
