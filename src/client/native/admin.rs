@@ -91,11 +91,14 @@ fn waiting(reason: String) -> NotReady {
 /// A broker that can be asked, connected to where none is.
 fn connect<T>(network: &mut Network<T>, cluster: &Cluster) -> Result<Peer, NotReady> {
     let until = Instant::now() + ANSWER_WITHIN;
+    let before = cluster.failures(network);
     loop {
         if let Some(peer) = cluster.any(network) {
             return Ok(peer);
         }
-        if Instant::now() >= until || cluster.is_away(network) {
+        // Each of them has been tried once more, and in vain.
+        let mut tried = before.iter().zip(cluster.failures(network));
+        if Instant::now() >= until || tried.all(|(before, now)| now > *before) {
             let reason = network.reason();
             let reason = if reason.is_empty() {
                 "no broker answers"

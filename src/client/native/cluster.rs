@@ -161,6 +161,13 @@ impl Cluster {
                 .all(|(peer, _)| network.failures(peer) > 0)
     }
 
+    /// How often in a row each of the candidates was connected to in vain.
+    pub(super) fn failures<T>(&self, network: &Network<T>) -> Vec<u32> {
+        self.candidates()
+            .map(|(peer, _)| network.failures(peer))
+            .collect()
+    }
+
     /// Asks for what is wanted, or old, if it is time to and a broker is there.
     pub(super) fn ask<T>(&mut self, network: &mut Network<T>, tag: T) {
         let now = Instant::now();
