@@ -134,14 +134,25 @@ impl Aborted {
         if !header.is_transactional() {
             return false;
         }
-        let end = header.next_offset();
+        self.begin_until(header.next_offset());
+        self.producers.contains(&header.producer_id)
+    }
+
+    /// What was aborted and begins before this offset has begun.
+    fn begin_until(&mut self, offset: i64) {
         while let Some(begun) = self
             .to_come
-            .pop_if(|transaction| transaction.first_offset < end)
+            .pop_if(|transaction| transaction.first_offset < offset)
         {
             self.producers.insert(begun.producer_id.0);
         }
-        self.producers.contains(&header.producer_id)
+    }
+
+    /// The transaction of this marker's producer was aborted, and ends. It begins here at the latest: where the fetch begins behind all of
+    /// its records, the broker tells it too, and it would cover the producer's next transaction.
+    fn end(&mut self, marker: &BatchHeader) {
+        self.begin_until(marker.next_offset());
+        self.producers.remove(&marker.producer_id);
     }
 }
 
@@ -779,7 +790,7 @@ impl Part {
             .and_then(|(record, _)| record.key);
         // Version and type, two bytes each; type 0 is ABORT.
         if marker.and_then(|key| key.get(2..4)) == Some(&[0, 0]) {
-            self.aborted.producers.remove(&header.producer_id);
+            self.aborted.end(header);
         }
     }
 }
@@ -1121,6 +1132,18 @@ mod tests {
         check(&records, 0, &[(2, 1), (1, 0)], &[2, 4], 7);
         check(&records, 0, &[(1, 0), (1, 4)], &[1, 2], 7);
         check(&records, 0, &[], &[0, 1, 2, 4], 7);
+        // Wanted from behind the aborted records on: the broker tells of them as long as their marker is still to come.
+        check(&records, 1, &[(1, 0)], &[1, 2, 4], 7);
+        check(&records, 2, &[(2, 1), (1, 0)], &[2, 4], 7);
+        let behind = [
+            batch(like(2), &["c"]),
+            marker(3, 1, 0),
+            batch(transactional(4, 1), &["d"]),
+            marker(5, 1, 1),
+        ]
+        .concat();
+        check(&behind, 2, &[(1, 0)], &[2, 4], 6);
+        check(&behind, 3, &[(1, 0)], &[4], 6);
     }
 
     #[test]
