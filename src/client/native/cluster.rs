@@ -73,16 +73,20 @@ impl Cluster {
         }
     }
 
-    /// These topics are asked for as well.
+    /// These topics are asked for as well, at once where there are new ones among them.
     pub(super) fn add<'a>(&mut self, topics: impl Iterator<Item = &'a String>) {
         for topic in topics {
-            self.topics.entry(topic.clone()).or_default();
+            if !self.topics.contains_key(topic) {
+                self.topics.insert(topic.clone(), Topic::default());
+                self.wanted = true;
+                self.not_before = None;
+            }
         }
     }
 
-    /// The number of the answer that will be to a question asked from now on.
+    /// The number of the answer that tells of all topics: the last one, where nothing is wanted since.
     pub(super) fn next_answer(&self) -> u64 {
-        self.answers + 1 + u64::from(self.asked)
+        self.answers + u64::from(self.wanted) + u64::from(self.asked)
     }
 
     /// Whether the answer of this number is there.

@@ -313,7 +313,6 @@ impl Group {
             }
         }
         cluster.add(members.iter().flat_map(|member| &member.topics));
-        cluster.outdated();
         let answer = cluster.next_answer();
         self.stage = Stage::Assigning { members, answer };
         Ok(())
