@@ -486,3 +486,6 @@ pub(super) fn backoff(first: Duration, longest: Duration, failures: u32) -> Dura
     let random = RandomState::new().hash_one(failures) % 400;
     grown(first, longest, failures).mul_f64(0.8 + random as f64 / 1000.0)
 }
+
+#[cfg(test)]
+mod tests;

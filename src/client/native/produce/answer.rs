@@ -25,7 +25,9 @@ impl Producer {
                 Tag::Prepare => (),
             },
             Arrival::Lost(tags) => {
-                if self.held.len() > 0 {
+                let is_missed = tags.iter().any(|tag| matches!(tag, Tag::Body { .. }))
+                    || self.cluster.is_away(&self.network);
+                if is_missed && self.held.len() > 0 {
                     let reason = self.network.reason().to_owned();
                     self.warn(now, &reason);
                 }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::encoder::{Encoder, each};
 use super::held::{Held, Single, Span};
 use super::sequence::Counted;
 use crate::client::murmur2;
 use crate::client::native::compression::{self, Codec};
-use crate::client::records::{RawRecord, Stamp, write_record};
+use crate::client::records::Stamp;
 use crate::topics::Output;
 
 /// See the module.
@@ -33,15 +34,26 @@ impl Counted for Body {
 impl Body {
     /// A whole part, as it is; none where there is no such part.
     pub(super) fn whole(held: &Held, slot: usize, part: usize, since: Instant) -> Option<Self> {
-        let stamp = held.part(slot, part)?.stamp();
+        let source = held.part(slot, part)?;
         Some(Self {
             spans: vec![Span {
                 slot,
                 part,
                 from: 0,
-                to: usize::try_from(stamp.count).unwrap_or_default(),
+                to: usize::try_from(source.count()).unwrap_or_default(),
             }],
             copy: None,
+            stamp: source.stamp(),
+            since,
+            corrupt: false,
+        })
+    }
+
+    fn encoded(encoder: Encoder, since: Instant) -> Option<Self> {
+        let (spans, bytes, stamp) = encoder.finish()?;
+        Some(Self {
+            spans,
+            copy: Some(bytes),
             stamp,
             since,
             corrupt: false,
@@ -97,7 +109,7 @@ impl Body {
         let middle = usize::try_from(self.count()).unwrap_or_default() / 2;
         let mut number = 0;
         let (mut first, mut second) = (Encoder::default(), Encoder::default());
-        encode(&self.spans, held, |span, timestamp, raw| {
+        each(&self.spans, held, |span, timestamp, raw| {
             let half = if number < middle {
                 &mut first
             } else {
@@ -107,20 +119,22 @@ impl Body {
             number += 1;
         });
         let halves = [first, second].into_iter();
-        halves.filter_map(|half| half.finish(self.since)).collect()
+        halves
+            .filter_map(|half| Self::encoded(half, self.since))
+            .collect()
     }
 
     /// It without the records of these numbers, which are sorted; none where nothing is left.
     pub(super) fn without(&self, held: &Held, numbers: &[usize]) -> Option<Self> {
         let mut number = 0;
         let mut left = Encoder::default();
-        encode(&self.spans, held, |span, timestamp, raw| {
+        each(&self.spans, held, |span, timestamp, raw| {
             if numbers.binary_search(&number).is_err() {
                 left.push(span, timestamp, raw);
             }
             number += 1;
         });
-        left.finish(self.since)
+        Self::encoded(left, self.since)
     }
 
     /// Its record of this number.
@@ -143,17 +157,17 @@ impl Body {
         let since = bodies.first()?.since;
         let mut merged = Encoder::default();
         for body in &bodies {
-            encode(&body.spans, held, |span, timestamp, raw| {
+            each(&body.spans, held, |span, timestamp, raw| {
                 merged.push(span, timestamp, raw);
             });
         }
-        merged.finish(since)
+        Self::encoded(merged, since)
     }
 
     /// A part, split by the partitions that Kafka's own producer gives the records' keys; those without a key go to `keyless`.
     pub(super) fn split(&self, held: &Held, partitions: i32, keyless: i32) -> Vec<(i32, Self)> {
         let mut split: BTreeMap<i32, Encoder> = BTreeMap::new();
-        encode(&self.spans, held, |span, timestamp, raw| {
+        each(&self.spans, held, |span, timestamp, raw| {
             let partition = raw
                 .key
                 .map_or(keyless, |key| murmur2::partition(key, partitions));
@@ -164,86 +178,10 @@ impl Body {
         });
         let split = split.into_iter();
         split
-            .filter_map(|(partition, encoder)| Some((partition, encoder.finish(self.since)?)))
+            .filter_map(|(partition, encoder)| {
+                Some((partition, Self::encoded(encoder, self.since)?))
+            })
             .collect()
-    }
-}
-
-/// Lends the records of `spans`, each with a span of its own and its time.
-fn encode(spans: &[Span], held: &Held, mut take: impl FnMut(Span, i64, &RawRecord<'_>)) {
-    let mut spans = spans.iter().peekable();
-    while let Some(&&Span { slot, part, .. }) = spans.peek() {
-        let Some(source) = held.part(slot, part) else {
-            return;
-        };
-        let base = source.stamp().base_timestamp;
-        // Each part is walked through once: its spans come one behind the other, in their order.
-        let mut records = source.raw().enumerate();
-        let mut next = 0;
-        while let Some(span) =
-            spans.next_if(|span| span.slot == slot && span.part == part && span.from >= next)
-        {
-            let skipped = span.from - next;
-            for (index, (_, raw)) in records.by_ref().skip(skipped).take(span.len()) {
-                let alone = Span {
-                    from: index,
-                    to: index + 1,
-                    ..*span
-                };
-                take(alone, base.wrapping_add(raw.timestamp_delta), &raw);
-            }
-            next = span.to;
-        }
-    }
-}
-
-/// Puts records together for a batch of their own.
-#[derive(Debug, Default)]
-struct Encoder {
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
-    count: i32,
-    base_timestamp: i64,
-    max_timestamp: i64,
-}
-
-impl Encoder {
-    fn push(&mut self, span: Span, timestamp: i64, raw: &RawRecord<'_>) {
-        if self.count == 0 {
-            self.base_timestamp = timestamp;
-            self.max_timestamp = timestamp;
-        }
-        self.max_timestamp = self.max_timestamp.max(timestamp);
-        let record = RawRecord {
-            timestamp_delta: timestamp.wrapping_sub(self.base_timestamp),
-            offset_delta: self.count,
-            ..*raw
-        };
-        write_record(&mut self.bytes, &record);
-        self.count += 1;
-        match self.spans.last_mut() {
-            Some(last) if (last.slot, last.part, last.to) == (span.slot, span.part, span.from) => {
-                last.to = span.to;
-            }
-            _ => self.spans.push(span),
-        }
-    }
-
-    fn finish(self, since: Instant) -> Option<Body> {
-        (self.count > 0).then_some(Body {
-            spans: self.spans,
-            copy: Some(self.bytes),
-            stamp: Stamp {
-                attributes: 0,
-                base_timestamp: self.base_timestamp,
-                max_timestamp: self.max_timestamp,
-                producer: (-1, -1),
-                base_sequence: -1,
-                count: self.count,
-            },
-            since,
-            corrupt: false,
-        })
     }
 }
 
@@ -253,6 +191,7 @@ mod tests {
 
     use super::*;
     use crate::client::batch::header_list;
+    use crate::client::records::RawRecord;
     use crate::client::{Batch, Record, Timestamp};
     use crate::offsets::TopicPartition;
     use crate::topics::Topics;

@@ -153,3 +153,111 @@ impl Line {
 pub(super) fn records_within(request: usize, topic: &str) -> usize {
     request.saturating_sub(BATCH_HEADER + 64 + topic.len())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::client::records::Headers;
+    use crate::client::{Batch, Record};
+    use crate::offsets::TopicPartition;
+    use crate::topics::Topics;
+
+    /// Bytes of a record below: lengths, attributes, deltas and 92 bytes of value.
+    const RECORD: usize = 101;
+
+    fn hold(held: &mut Held, records: i64) -> usize {
+        let mut batch = Batch::new(1 << 20);
+        for offset in 0..records {
+            let record = Record {
+                partition: TopicPartition {
+                    topic: 0,
+                    partition: 0,
+                },
+                offset,
+                timestamp: None,
+                key: None,
+                value: Some(&[b'x'; 92]),
+                headers: Headers::default(),
+            };
+            batch.push(Topics::EVEN, b"", &record);
+        }
+        held.take(batch)
+    }
+
+    /// Bodies of so many records each come one each 10 ms; at `millis` the next ones have these counts.
+    #[track_caller]
+    fn check(linger: u64, merged: usize, largest: usize, given: &[i64], millis: u64, next: &[i32]) {
+        let form = Form {
+            codec: Codec::None,
+            linger: Duration::from_millis(linger),
+            merged: merged * RECORD,
+            largest: largest * RECORD,
+        };
+        let start = Instant::now();
+        let mut held = Held::default();
+        let mut line = Line::new(Topics::EVEN, 0, Window::new(5, false));
+        for (number, &records) in (0..).zip(given) {
+            let slot = hold(&mut held, records);
+            let since = start + Duration::from_millis(10 * number);
+            line.push(Body::whole(&held, slot, 0, since).unwrap());
+        }
+        line.fill(&form, &held, start + Duration::from_millis(millis))
+            .unwrap();
+        let counts: Vec<i32> = std::iter::from_fn(|| {
+            let turn = line.window.turn()?;
+            line.window.sent(turn.id);
+            let body = line.window.body(turn.id)?;
+            assert_eq!(body.records(&held).len(), RECORD * body.count() as usize);
+            Some(body.count())
+        })
+        .collect();
+        assert_eq!(counts, next);
+    }
+
+    #[test]
+    fn what_does_not_linger_goes_as_it_is() {
+        check(0, 10, 10, &[1, 2, 3], 0, &[1, 2, 3]);
+        check(0, 10, 10, &[1, 1, 1, 1, 1, 1, 1], 0, &[1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_lingers_is_merged() {
+        check(50, 10, 10, &[1, 2, 3], 49, &[]);
+        check(50, 10, 10, &[1, 2, 3], 50, &[6]);
+        // As much as goes into one; the rest lingers on.
+        check(50, 5, 10, &[2, 2, 2], 0, &[4]);
+        check(50, 5, 10, &[2, 2, 2], 70, &[4, 2]);
+        check(50, 5, 10, &[7, 1], 50, &[7]);
+    }
+
+    #[test]
+    fn what_is_larger_than_a_request_goes_in_parts() {
+        check(0, 4, 4, &[4, 9], 0, &[4, 4, 2, 3]);
+        check(0, 0, 0, &[2], 0, &[1, 1]);
+    }
+
+    #[test]
+    fn a_rest_is_longer_each_time() {
+        let mut line = Line::new(Topics::EVEN, 0, Window::new(5, false));
+        let back_off = (Duration::from_millis(100), Duration::from_secs(1));
+        let now = Instant::now();
+        let rest = |line: &mut Line| {
+            line.rest(now, back_off);
+            let until = line.until.unwrap();
+            // What fails along with it.
+            line.rest(now, back_off);
+            assert_eq!(line.until, Some(until));
+            line.sent(0, Peer::Broker(1));
+            until - now
+        };
+        let rests: Vec<Duration> = (0..6).map(|_| rest(&mut line)).collect();
+        for (rest, millis) in rests.iter().zip([100, 200, 400, 800, 1000, 1000]) {
+            let expected = Duration::from_millis(millis);
+            assert!(*rest >= expected.mul_f64(0.8) && *rest <= expected.mul_f64(1.2));
+        }
+        line.worked();
+        assert!(rest(&mut line) <= Duration::from_millis(120));
+    }
+}

@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod encoder;
 mod held;
 mod identity;
 mod line;

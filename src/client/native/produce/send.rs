@@ -66,7 +66,8 @@ impl Producer {
             return Ok(false);
         }
         if self.network.reach(peer, address) != Reach::Ready {
-            if self.network.failures(peer) > 0 {
+            // One alone is a connection that ended, as an idle one does.
+            if self.network.failures(peer) > 1 {
                 let what = format!("{topic}-{partition}: {}", self.network.reason());
                 self.cluster.outdated();
                 self.warn(now, &what);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -15,6 +16,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::Producer;
 use crate::client::batch::{Refusal, header_list};
+use crate::client::native::network::Peer;
 use crate::client::records::Headers;
 use crate::client::{Batch, Producer as _, Record, Timestamp, murmur2};
 use crate::config::{
@@ -71,6 +73,11 @@ impl Bench {
 
     /// All `count` records of the even topic, each partition's in their order.
     fn read(&self, count: usize) -> Vec<Read> {
+        self.read_from(0..self.partitions, count)
+    }
+
+    /// As [`Bench::read`], of these partitions.
+    fn read_from(&self, partitions: Range<i32>, count: usize) -> Vec<Read> {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", self.cluster.bootstrap_servers())
@@ -79,7 +86,7 @@ impl Bench {
             .set("check.crcs", "true");
         let consumer: BaseConsumer = client.create().unwrap();
         let mut place = TopicPartitionList::new();
-        for partition in 0..self.partitions {
+        for partition in partitions.clone() {
             place
                 .add_partition_offset("even", partition, Offset::Beginning)
                 .unwrap();
@@ -104,7 +111,7 @@ impl Bench {
             }
         }
         // No more than that.
-        for partition in 0..self.partitions {
+        for partition in partitions {
             let (low, high) = consumer
                 .fetch_watermarks("even", partition, DEADLINE)
                 .unwrap();
@@ -427,13 +434,63 @@ fn a_broker_goes_and_comes_back() {
     for batch in last {
         producer.send(batch).unwrap();
     }
-    let until = Instant::now() + Duration::from_millis(300);
-    while Instant::now() < until {
-        producer.poll(Duration::from_millis(1)).unwrap();
-    }
+    poll_until(&mut producer, |producer| {
+        producer.network.failures(Peer::Broker(1)) > 1
+    });
     assert_eq!(producer.in_flight(), count);
     bench.cluster.broker_up(1).unwrap();
     deliver_all(&mut producer, count);
     let expected: Vec<usize> = (0..200).collect();
     assert_eq!(values(&bench.read(200)), expected);
+}
+
+/// Polls until `condition`; nothing is delivered until then.
+fn poll_until(producer: &mut Producer, condition: impl Fn(&Producer) -> bool) {
+    let in_flight = producer.in_flight();
+    let until = Instant::now() + DEADLINE;
+    while !condition(producer) {
+        assert!(Instant::now() < until);
+        producer.poll(Duration::from_millis(1)).unwrap();
+    }
+    assert_eq!(producer.in_flight(), in_flight);
+    assert!(producer.delivered().is_none());
+}
+
+#[test]
+fn a_topic_that_is_missing_is_waited_for() {
+    let mut bench = Bench::new(1, 2);
+    bench.topics.outputs = vec!["late".to_owned(), "even".to_owned()];
+    let mut producer = bench.producer(&ProducerSettings::default());
+    let mut batches = batches(3, 10, false);
+    producer.send(batches.remove(0)).unwrap();
+    poll_until(&mut producer, |producer| {
+        let topic = producer.cluster.topic("late").unwrap();
+        topic.error.is_some()
+    });
+    bench.cluster.create_topic("late", 1, 1).unwrap();
+    deliver_all(&mut producer, 1);
+    assert_eq!(deliver(&mut producer, batches).len(), 2);
+}
+
+#[test]
+fn only_keyed_records_wait_for_a_leader() {
+    let bench = Bench::new(1, 2);
+    bench.cluster.partition_leader("even", 1, None).unwrap();
+    let mut producer = bench.producer(&ProducerSettings::default());
+    deliver(&mut producer, batches(4, 10, false));
+    let records = bench.read_from(0..1, 40);
+    assert!(records.iter().all(|record| record.0 == 0));
+    producer.send(batches(1, 10, true).remove(0)).unwrap();
+    // Those of the other partition are acknowledged.
+    poll_until(&mut producer, |producer| {
+        let idle = producer
+            .lines
+            .iter()
+            .map(|line| (line.partition, line.is_idle()));
+        let idle: BTreeMap<i32, bool> = idle.collect();
+        producer.accepts() && idle == BTreeMap::from([(0, true), (1, false)])
+    });
+    bench.cluster.partition_leader("even", 1, Some(1)).unwrap();
+    deliver_all(&mut producer, 1);
+    assert_eq!(bench.read(50).len(), 50);
 }
