@@ -263,8 +263,8 @@ def readme(results):
 
 # --- the plot -----------------------------------------------------------------------------------------------------------------------------
 
-WIDTH, PANEL, GUTTER = 980, 440, 60
-LABELS, ROW, HEAD, FOOT = 168, 24, 46, 30
+WIDTH, PANEL, GUTTER = 1000, 460, 40
+LABELS, ROW, HEAD, FOOT = 196, 24, 46, 30
 # Two colours that are told apart by any eye on either ground, and by more than their colour: the peers' marks are hollow.
 STYLE = """
   svg { --ground: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --ours: #0b6bcb; --peer: #b4560b; --limit: #59636e;
