@@ -40,7 +40,7 @@ impl Body {
                 slot,
                 part,
                 from: 0,
-                to: usize::try_from(source.count()).unwrap_or_default(),
+                to: usize::try_from(source.stamp().count).unwrap_or_default(),
             }],
             copy: None,
             stamp: source.stamp(),
