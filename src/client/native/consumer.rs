@@ -70,8 +70,8 @@ pub(crate) struct Consumer {
     fetcher: Fetcher,
     events: VecDeque<Event>,
     unavailable: bool,
-    /// The commit under way, and the one that is to follow it.
-    commit: Option<Vec<NextOffset>>,
+    /// The commit under way, and who we were when it was sent; and the one that is to follow it.
+    commit: Option<(Identity, Vec<NextOffset>)>,
     next_commit: Option<Vec<NextOffset>>,
 }
 
@@ -525,8 +525,9 @@ impl Consumer {
         let Some(coordinator) = &self.coordinator else {
             return;
         };
-        let request = coordinator.commit_request(&self.identity(), &self.topics, &offsets);
-        self.commit = Some(offsets);
+        let identity = self.identity();
+        let request = coordinator.commit_request(&identity, &self.topics, &offsets);
+        self.commit = Some((identity, offsets));
         self.network.send(peer, &request, Tag::Commit);
     }
 
@@ -551,7 +552,7 @@ impl Consumer {
                 failed.extend(self.place(topic.name.as_str(), outcome.partition_index));
             }
         }
-        let mut offsets = self.commit.take().unwrap_or_default();
+        let (identity, mut offsets) = self.commit.take().unwrap_or_default();
         offsets.retain(|(partition, _)| !failed.contains(partition));
         if !offsets.is_empty() {
             self.events.push_back(Event::Committed(offsets));
@@ -559,7 +560,15 @@ impl Consumer {
         if let Some(error) = failure {
             self.events
                 .push_back(Event::CommitFailed(error.to_string()));
-            self.coordinator_failed(error)?;
+            // A commit that waited for the end of a rebalance is refused for the generation that is over. Nothing is lost with that: it
+            // is tried again in the one that has come.
+            let outdated = matches!(
+                error,
+                ResponseError::IllegalGeneration | ResponseError::UnknownMemberId
+            ) && identity != self.identity();
+            if !outdated {
+                self.coordinator_failed(error)?;
+            }
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ pub(super) struct Coordinator {
 }
 
 /// As whom something is committed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Identity {
     /// The member's id; empty where there is no membership.
     pub(super) member_id: String,
