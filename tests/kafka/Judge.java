@@ -20,9 +20,11 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -113,8 +115,12 @@ public final class Judge {
         Map<String, String> configs = settings.stream().map(text -> text.split("=", 2)).collect(Collectors.toMap(s -> s[0], s -> s[1]));
         try (Admin admin = admin(brokers)) {
             admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()).configs(configs))).all().get();
+            // A partition that is not quite there can refuse a producer's first batch and take its second one, and then never the first.
+            Map<TopicPartition, OffsetSpec> ends = IntStream.range(0, partitions)
+                    .boxed()
+                    .collect(Collectors.toMap(partition -> new TopicPartition(topic, partition), partition -> OffsetSpec.latest()));
+            return eventually(() -> admin.listOffsets(ends).all().get().size() == partitions);
         }
-        return true;
     }
 
     /** Whether the topic has so many partitions. */
@@ -522,6 +528,10 @@ public final class Judge {
         }
 
         String report() {
+            entries.values().stream()
+                    .filter(entry -> entry.found > entry.expected)
+                    .limit(2)
+                    .forEach(entry -> sample("doubled: " + entry.topic + "-" + entry.partition + " offset " + entry.offset));
             entries.values().stream()
                     .filter(entry -> entry.found < entry.expected)
                     .limit(3)

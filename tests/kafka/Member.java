@@ -57,6 +57,7 @@ final class Member {
 
                 @Override
                 public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+                    commit(consumer);
                     say("partitions revoked: ", partitions);
                 }
             });
@@ -69,17 +70,22 @@ final class Member {
                     producer.send(new ProducerRecord<>(isEven ? even : odd, null, record.timestamp(), record.key(), value, record.headers()));
                 });
                 producer.flush();
-                try {
-                    consumer.commitSync();
-                } catch (RebalanceInProgressException | CommitFailedException e) {
-                    System.out.println("not committed: " + e.getMessage());
-                }
+                commit(consumer);
             }
         } catch (WakeupException e) {
             System.out.println("stopped");
         }
         ended.countDown();
         return true;
+    }
+
+    /** What was read is routed by now. Amid a rebalance it is committed the next time, or when partitions are given up. */
+    private static void commit(KafkaConsumer<byte[], byte[]> consumer) {
+        try {
+            consumer.commitSync();
+        } catch (RebalanceInProgressException | CommitFailedException e) {
+            System.out.println("not committed: " + e.getMessage());
+        }
     }
 
     private static void say(String what, Collection<TopicPartition> partitions) {

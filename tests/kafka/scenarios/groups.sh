@@ -30,7 +30,7 @@ kip848() {
 # These members come to a group, the third argument first, and then come and go; the second argument is the strategy, or `consumer` for the
 # newer protocol.
 members() {
-    local name=$1 strategy=$2 leader=$3 change other produced=0 settings
+    local name=$1 strategy=$2 leader=$3 change other produced=0 settings mode=once
     shift 3
     local all=("$@")
     local -A pids=() logs=()
@@ -60,7 +60,7 @@ members() {
         fi
         settle
     done
-    ask check "$broker" "$name-in" "$name-even" "$name-odd" error "$name" least full || fail "judged"
+    ask check "$broker" "$name-in" "$name-even" "$name-odd" error "$name" "$mode" full || fail "judged"
     for one in "${!pids[@]}"; do go "$one" TERM; done
 }
 
@@ -94,6 +94,7 @@ go() {
     router_pid=${pids[$1]} router_log=${logs[$1]}
     unset "pids[$1]" "logs[$1]"
     if [ "$2" = KILL ]; then
+        mode=least
         router_kill
     elif [ "$1" = java ]; then
         kill -TERM "$router_pid"

@@ -46,6 +46,7 @@ differ() {
 # What is sent is compressed as it was asked for.
 codecs() {
     local codec lane name all=(none gzip snappy lz4 zstd) routers=() producer=producer.compressionType
+    # The build's librdkafka has no zstd.
     [ "$native" = librdkafka ] && all=(none gzip snappy lz4)
     judge topic "$broker" codecs-in 1
     produce codecs-in 0 20000 0
