@@ -10,9 +10,7 @@ METADATA_AGE=(--spring.cloud.stream.kafka.binder.configuration.metadata.max.age.
 # assigns. Whenever the group has settled, each of twelve partitions is owned by exactly one, by their own account and the broker's; and of
 # what is written all the while nothing is lost.
 three() {
-    RANDOM=${SEED:-$(date +%s)}
-    say "seed ${SEED:-$RANDOM}"
-    [ -z "${SEED:-}" ] || RANDOM=$SEED
+    draw
     local strategy leader
     asking
     for strategy in range roundrobin cooperative-sticky; do
@@ -22,9 +20,15 @@ three() {
 
 # The same by the newer group protocol (KIP-848), where the broker assigns; with two routers of the same client.
 kip848() {
-    RANDOM=${SEED:-$(date +%s)}
+    draw
     asking
     members kip848 consumer native java native native-2 librdkafka
+}
+
+# Sets what the order is drawn by.
+draw() {
+    RANDOM=${SEED:=$(date +%s)}
+    say "SEED=$SEED"
 }
 
 # These members come to a group, the third argument first, and then come and go; the second argument is the strategy, or `consumer` for the
@@ -82,7 +86,7 @@ come() {
         router_pid=$!
         started+=("$router_pid")
     else
-        router "$default_bin" "$name" "--parity-router.client=$(client_of "${1%-2}")" "${settings[@]/#/--$CONSUMER.}"
+        router "$default_bin" "$name" "--parity-router.client=${1%-2}" "${settings[@]/#/--$CONSUMER.}"
     fi
     pids[$1]=$router_pid
     logs[$1]=$router_log
@@ -188,7 +192,7 @@ retention() {
     ask check "$broker" retention-in retention-even retention-odd error retention once full || fail "judged"
     router_stop
     # librdkafka does so without a word.
-    [ "${client:-$native}" = librdkafka ] && return
+    [ "$client" = librdkafka ] && return
     for partition in 0 1; do
         grep -Eiq "retention-in-$partition.*(earliest|out of range)" "$router_log" || fail "it does not say that partition $partition is reset"
     done

@@ -5,7 +5,7 @@
 # not: a timestamp of 0 is none for librdkafka and becomes the current time, which `same` and `check` let pass; and the build's librdkafka
 # reads no zstd, which therefore has topics of its own and only the other client.
 differential() {
-    local seed=${SEED:-$(date +%s)} codecs=none,gzip,snappy,lz4 large=max.message.bytes=12000000 kind topic routers=() differing=()
+    local seed=${SEED:-$(date +%s)} codecs=none,gzip,snappy,lz4 large=max.message.bytes=12000000 kind topic fidelity routers=() differing=()
     # Batches may be larger here than in the outputs, and than what a client wants of a fetch.
     judge topic "$broker" diff-plain 1 "$large"
     judge topic "$broker" diff-zstd 1 "$large"
@@ -18,14 +18,13 @@ differential() {
         differ "$kind" librdkafka
     done
     for kind in plain append; do judge oddities "$broker" "diff-$kind" $((seed + 1)) "$codecs" || fail "produce"; done
-    if [ "$native" != librdkafka ]; then
-        judge oddities "$broker" diff-zstd "$seed" zstd || fail "produce"
-        differ zstd native
-        judge oddities "$broker" diff-zstd $((seed + 1)) zstd,none || fail "produce"
-    fi
+    judge oddities "$broker" diff-zstd "$seed" zstd || fail "produce"
+    differ zstd native
+    judge oddities "$broker" diff-zstd $((seed + 1)) zstd,none || fail "produce"
     for topic in "${differing[@]}"; do
-        kind=${topic#diff-} kind=${kind%-*}
-        judge check "$broker" "diff-$kind" "$topic-even" "$topic-odd" error "$topic" once "$(fidelity_of "${topic##*-}")" || fail "judged"
+        kind=${topic#diff-} kind=${kind%-*} fidelity=full
+        [ "${topic##*-}" = librdkafka ] && fidelity=librdkafka
+        judge check "$broker" "diff-$kind" "$topic-even" "$topic-odd" error "$topic" once "$fidelity" || fail "judged"
     done
     for kind in plain append compact; do
         for topic in even odd; do
@@ -38,7 +37,7 @@ differential() {
 
 # Starts a router of a client on the topic of a kind.
 differ() {
-    router "$default_bin" "diff-$1-$2" "--parity-router.client=$(client_of "$2")" "--spring.cloud.stream.bindings.input.destination=diff-$1"
+    router "$default_bin" "diff-$1-$2" "--parity-router.client=$2" "--spring.cloud.stream.bindings.input.destination=diff-$1"
     routers+=("$router_pid:$router_log")
     differing+=("diff-$1-$2")
 }
@@ -47,7 +46,7 @@ differ() {
 codecs() {
     local codec lane name all=(none gzip snappy lz4 zstd) routers=() producer=producer.compressionType
     # The build's librdkafka has no zstd.
-    [ "$native" = librdkafka ] && all=(none gzip snappy lz4)
+    [ "$client" = librdkafka ] && all=(none gzip snappy lz4)
     judge topic "$broker" codecs-in 1
     produce codecs-in 0 20000 0
     for codec in "${all[@]}"; do
@@ -97,6 +96,3 @@ old_format() {
         fi
     done
 }
-
-client_of() { if [ "$1" = native ]; then echo "$native"; else echo "$1"; fi; }
-fidelity_of() { if [ "$(client_of "$1")" = librdkafka ]; then echo librdkafka; else echo full; fi; }
