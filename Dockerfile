@@ -26,14 +26,18 @@ WORKDIR /build
 COPY . .
 ARG CARGO_FLAGS=
 # The caches keep the dependencies from build to build. The program itself is compiled every time: a copied file can be older than what
-# the cache has of it, and cargo goes by the time. The small build is made for size, and has no time zones: they are too large for it.
+# the cache has of it, and cargo goes by the time. The small build is made for size: without time zones, and without the tables by which a
+# panic would be unwound, which nothing does (a panic aborts).
 # The others have them without what only old readers need, which is two thirds of Debian's files. Builds at the same time take turns: cargo
 # has its lock outside of the registry, and the program is copied after it has let go of the target folder.
 RUN --mount=type=cache,id=parity-router-registry,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=parity-router-target,target=/build/target,sharing=locked \
     mkdir /zoneinfo \
+    && printf '%s\n' 'SECTIONS { /DISCARD/ : {' '*(EXCLUDE_FILE(*crtbegin*.o *crtend*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*)' \
+        '} } INSERT AFTER .text;' >/no-unwinding.ld \
     && case " $CARGO_FLAGS " in \
-        *" --no-default-features "*) export CARGO_PROFILE_RELEASE_OPT_LEVEL=s ;; \
+        *" --no-default-features "*) \
+            export CARGO_PROFILE_RELEASE_OPT_LEVEL=z RUSTFLAGS="-C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,/no-unwinding.ld" ;; \
         *) zic -b slim -d /zoneinfo /usr/share/zoneinfo/tzdata.zi ;; \
     esac \
     && touch src/lib.rs src/main.rs \
