@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that should happen. A group gives up a killed member after its session timeout of 45 s, and a busy machine of
@@ -55,6 +55,8 @@ pub(crate) fn unused_address() -> SocketAddr {
 pub(crate) struct Router {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    /// Read its two streams to their end.
+    readers: Vec<JoinHandle<()>>,
     port: u16,
 }
 
@@ -76,11 +78,14 @@ impl Router {
             .spawn()
             .unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().unwrap(), &lines);
-        collect(child.stderr.take().unwrap(), &lines);
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), &lines),
+            collect(child.stderr.take().unwrap(), &lines),
+        ];
         let mut router = Self {
             child,
             lines,
+            readers,
             port: 0,
         };
         let line = router.wait_for("actuator on port ");
@@ -146,11 +151,16 @@ impl Router {
     /// Its end, which is to come.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let lines = self.lines.clone();
-        eventually(
+        let status = eventually(
             "the end",
             || self.child.try_wait().unwrap(),
             || lines.lock().unwrap().join("\n"),
-        )
+        );
+        // Its last lines can still be on their way.
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        status
     }
 
     /// SIGTERM; it is to end with 0.
@@ -174,13 +184,13 @@ impl Drop for Router {
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) {
+fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let lines = lines.clone();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             lines.lock().unwrap().push(line);
         }
-    });
+    })
 }
 
 /// A connection to the actuator that sends these bytes and then nothing.
