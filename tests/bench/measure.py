@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -566,6 +567,8 @@ def main():
         print(" ".join(sorted({one for contenders in plan.values() for one in contenders} | set(cells) & {"latency"})))
         return 0
 
+    # So that a contender is ended when this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     bench = Bench(options)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)

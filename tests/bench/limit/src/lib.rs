@@ -214,11 +214,15 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A record, still in its batch. Whatever is behind the value, the number of headers included, is in `headers`.
+/// A record, still in its batch.
 pub struct Record<'a> {
+    /// Milliseconds since 1970.
     pub timestamp: i64,
+    /// The key, where there is one.
     pub key: Option<&'a [u8]>,
+    /// The value; empty where there is none.
     pub value: &'a [u8],
+    /// The headers as they are encoded, their number before them.
     pub headers: &'a [u8],
 }
 
@@ -324,6 +328,7 @@ impl NewBatch {
         }
     }
 
+    /// Whether it has no record yet.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
