@@ -22,6 +22,9 @@ pub(super) struct Identification {
     pub(super) not_before: Option<Instant>,
 }
 
+/// Attempts at a producer id that fail without a warning: with Kafka's back-off about five seconds.
+const QUIET_FAILURES: u32 = 8;
+
 impl Producer {
     /// Asks for a producer id where one is wanted.
     pub(super) fn ask_identity(&mut self, now: Instant) -> Result<(), Error> {
@@ -75,7 +78,12 @@ impl Producer {
             ))),
             Some(error) => {
                 self.identity_failed(now);
-                self.warn(now, &format!("a producer id: {error}"));
+                // A cluster that has begun a moment ago has to load first: no reason for a warning, unless it takes long.
+                if self.identification.failures > QUIET_FAILURES {
+                    self.warn(now, &format!("a producer id: {error}"));
+                } else {
+                    log::debug!("a producer id: {error}");
+                }
                 Ok(())
             }
         }
