@@ -322,6 +322,10 @@ def decade(value, toward):
 
 
 def plain(value):
+    if value >= 1_000_000:
+        return f"{value / 1_000_000:,.0f} M"
+    if value >= 10_000:
+        return f"{value / 1_000:,.0f} k"
     return f"{value:,.0f}" if value >= 1 else f"{value:.{round(-math.log10(value))}f}"
 
 
