@@ -102,12 +102,19 @@ build() {
 
 # --- the broker -----------------------------------------------------------------------------------------------------------------------
 
-judge() { java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$judge_libs/*" Judge "$@" 2>>"$work/judge.log"; }
-
-# The same by one Java for a whole scenario, where there is much to judge: `asking` starts it, `ask` gives it a command.
+# The judge, by a Java of its own; or, in a shell that began by `asking`, by one for all its questions: starting it takes longer than most
+# answers.
+judge() {
+    if [ "${JUDGE_SHELL:-}" = "$BASHPID" ]; then
+        ask "$@"
+    else
+        java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$judge_libs/*" Judge "$@" 2>>"$work/judge.log"
+    fi
+}
 asking() {
     coproc JUDGE { exec java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$judge_libs/*" Judge serve 2>>"$work/judge.log"; }
     started+=("$JUDGE_PID")
+    JUDGE_SHELL=$BASHPID
 }
 ask() {
     local line

@@ -19,6 +19,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.Admin;
@@ -55,7 +56,13 @@ public final class Judge {
     private static boolean serve() throws Exception {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
         for (String line = in.readLine(); line != null; line = in.readLine()) {
-            System.out.println(run(line.split(" ")) ? "judged good" : "judged bad");
+            boolean good = false;
+            try {
+                good = run(line.split(" "));
+            } catch (Exception e) {
+                e.printStackTrace();
+            }
+            System.out.println(good ? "judged good" : "judged bad");
         }
         return true;
     }
@@ -115,12 +122,16 @@ public final class Judge {
         Map<String, String> configs = settings.stream().map(text -> text.split("=", 2)).collect(Collectors.toMap(s -> s[0], s -> s[1]));
         try (Admin admin = admin(brokers)) {
             admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()).configs(configs))).all().get();
-            // A partition that is not quite there can refuse a producer's first batch and take its second one, and then never the first.
-            Map<TopicPartition, OffsetSpec> ends = IntStream.range(0, partitions)
-                    .boxed()
-                    .collect(Collectors.toMap(partition -> new TopicPartition(topic, partition), partition -> OffsetSpec.latest()));
-            return eventually(() -> admin.listOffsets(ends).all().get().size() == partitions);
+            return areWritable(admin, topic, partitions);
         }
+    }
+
+    /** Waits for the leaders: a partition that is not quite there can refuse a producer's first batch, take its second, and never the first. */
+    private static boolean areWritable(Admin admin, String topic, int partitions) throws Exception {
+        Map<TopicPartition, OffsetSpec> ends = IntStream.range(0, partitions)
+                .boxed()
+                .collect(Collectors.toMap(partition -> new TopicPartition(topic, partition), partition -> OffsetSpec.latest()));
+        return eventually(() -> admin.listOffsets(ends).all().get().size() == partitions);
     }
 
     /** Whether the topic has so many partitions. */
@@ -135,6 +146,7 @@ public final class Judge {
     /** Numbered records, the numbers from `from` on, in the form of the recipe's timestamps; `rate` a second, 0 for as fast as can be. */
     private static boolean produce(String brokers, String topic, int from, int count, int rate) throws Exception {
         long start = System.nanoTime();
+        AtomicInteger written = new AtomicInteger();
         try (KafkaProducer<byte[], byte[]> producer = producer(brokers)) {
             int partitions = producer.partitionsFor(topic).size();
             for (int i = 0; i < count; i++) {
@@ -144,11 +156,15 @@ public final class Judge {
                         Thread.sleep(Math.max(1, wait / 1_000_000));
                     }
                 }
-                producer.send(numbered(topic, (from + i) % partitions, from + i));
+                producer.send(numbered(topic, (from + i) % partitions, from + i), (metadata, error) -> {
+                    if (error == null) {
+                        written.incrementAndGet();
+                    }
+                });
             }
         }
-        System.out.printf("produced %d records in %.1f s%n", count, (System.nanoTime() - start) / 1e9);
-        return true;
+        System.out.printf("produced %d records in %.1f s%n", written.get(), (System.nanoTime() - start) / 1e9);
+        return written.get() == count;
     }
 
     private static ProducerRecord<byte[], byte[]> numbered(String topic, int partition, int number) {
@@ -296,7 +312,7 @@ public final class Judge {
     private static boolean grow(String brokers, String topic, int partitions) throws Exception {
         try (Admin admin = admin(brokers)) {
             admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(partitions))).all().get();
-            return eventually(() -> admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size() == partitions);
+            return areWritable(admin, topic, partitions);
         }
     }
 

@@ -12,7 +12,6 @@ METADATA_AGE=(--spring.cloud.stream.kafka.binder.configuration.metadata.max.age.
 three() {
     draw
     local strategy leader
-    asking
     for strategy in range roundrobin cooperative-sticky; do
         for leader in java native; do members "three-$strategy-$leader" "$strategy" "$leader" java native librdkafka; done
     done
@@ -21,7 +20,6 @@ three() {
 # The same by the newer group protocol (KIP-848), where the broker assigns; with two routers of the same client.
 kip848() {
     draw
-    asking
     members kip848 consumer native java native native-2 librdkafka
 }
 
@@ -42,9 +40,9 @@ members() {
         consumer) settings=(group.protocol=consumer) ;;
         *) settings=(session.timeout.ms=6000 heartbeat.interval.ms=1000 "partition.assignment.strategy=$(class_of "$strategy")") ;;
     esac
-    ask topic "$broker" "$name-in" 12 || fail "topic"
-    for topic in even odd; do ask topic "$broker" "$name-$topic" 1 || fail "topic"; done
-    ask topic "$broker" "error.$name-in.$name" 1 || fail "topic"
+    judge topic "$broker" "$name-in" 12 || fail "topic"
+    for topic in even odd; do judge topic "$broker" "$name-$topic" 1 || fail "topic"; done
+    judge topic "$broker" "error.$name-in.$name" 1 || fail "topic"
     come "$leader"
     settle
     for other in "${all[@]}"; do [ "$other" = "$leader" ] || come "$other"; done
@@ -64,7 +62,7 @@ members() {
         fi
         settle
     done
-    ask check "$broker" "$name-in" "$name-even" "$name-odd" error "$name" "$mode" full || fail "judged"
+    judge check "$broker" "$name-in" "$name-even" "$name-odd" error "$name" "$mode" full || fail "judged"
     for one in "${!pids[@]}"; do go "$one" TERM; done
 }
 
@@ -112,34 +110,33 @@ go() {
 
 # While some records come, the group settles.
 settle() {
-    ask produce "$broker" "$name-in" "$produced" 3000 0 >/dev/null || fail "produce"
+    judge produce "$broker" "$name-in" "$produced" 3000 0 >/dev/null || fail "produce"
     produced=$((produced + 3000))
-    ask settled "$broker" "$name" "$name-in" "${logs[@]}" || fail "the group does not settle"
+    judge settled "$broker" "$name" "$name-in" "${logs[@]}" || fail "the group does not settle"
 }
 
 # Static members (KIP-345): one that is gone for less than the session's timeout has its partitions back at once, and the other one is not
 # disturbed, whether it was stopped or killed.
 static() {
     local first one_log other_log how
-    asking
-    ask topic "$broker" static-in 4 || fail "topic"
+    judge topic "$broker" static-in 4 || fail "topic"
     router "$default_bin" static "--$CONSUMER.group.instance.id=other"
     local other=$router_pid:$router_log other_log=$router_log
     router "$default_bin" static "--$CONSUMER.group.instance.id=one"
-    ask produce "$broker" static-in 0 20000 0 || fail "produce"
-    ask settled "$broker" static static-in "$other_log" "$router_log" || fail "the group does not settle"
+    judge produce "$broker" static-in 0 20000 0 || fail "produce"
+    judge settled "$broker" static static-in "$other_log" "$router_log" || fail "the group does not settle"
     local before
     before=$(grep -c 'partitions \(assigned\|revoked\)' "$other_log")
     local from=20000
     for how in router_stop router_kill; do
         "$how"
-        ask produce "$broker" static-in "$from" 20000 0 || fail "produce"
+        judge produce "$broker" static-in "$from" 20000 0 || fail "produce"
         from=$((from + 20000))
         router "$default_bin" static "--$CONSUMER.group.instance.id=one"
         until_true 15 grep -q 'partitions assigned: static-in' "$router_log" || fail "$how: its partitions are not back"
-        ask settled "$broker" static static-in "$other_log" "$router_log" || fail "the group does not settle"
+        judge settled "$broker" static static-in "$other_log" "$router_log" || fail "the group does not settle"
     done
-    ask check "$broker" static-in static-even static-odd error static least full || fail "judged"
+    judge check "$broker" static-in static-even static-odd error static least full || fail "judged"
     [ "$(grep -c 'partitions \(assigned\|revoked\)' "$other_log")" = "$before" ] || { router_log=$other_log; fail "the other was disturbed"; }
     routers_stop "$router_pid:$router_log" "$other"
 }
@@ -147,8 +144,7 @@ static() {
 # No group shares the partitions out: each instance has its own by its index, and finds what it committed.
 manual() {
     local round index routers manual=spring.cloud.stream.kafka.bindings.input.consumer.autoRebalanceEnabled
-    asking
-    ask topic "$broker" manual-in 6 || fail "topic"
+    judge topic "$broker" manual-in 6 || fail "topic"
     for round in 0 1 2; do
         routers=()
         for index in 0 1; do
@@ -158,38 +154,36 @@ manual() {
             [ "$(grep -o 'manual-in-[0-9]' "$router_log" | sort -u | tr '\n' ' ')" = \
                 "manual-in-$index manual-in-$((index + 2)) manual-in-$((index + 4)) " ] || fail "not the partitions of instance $index"
         done
-        ask produce "$broker" manual-in $((round * 60000)) 60000 0 || fail "produce"
-        ask check "$broker" manual-in manual-even manual-odd error manual once full || fail "judged"
+        judge produce "$broker" manual-in $((round * 60000)) 60000 0 || fail "produce"
+        judge check "$broker" manual-in manual-even manual-odd error manual once full || fail "judged"
         routers_stop "${routers[@]}"
     done
 }
 
 # Partitions that the topic gets while it is read are read too, from their first record, as soon as the metadata is asked for again.
 new_partitions() {
-    asking
-    ask topic "$broker" growing-in 1 || fail "topic"
+    judge topic "$broker" growing-in 1 || fail "topic"
     router "$default_bin" growing "${METADATA_AGE[@]}"
     ready
-    ask produce "$broker" growing-in 0 1000 0 || fail "produce"
-    ask await "$broker" growing-even,growing-odd 1000 || fail "not routed"
-    ask grow "$broker" growing-in 4 || fail "new partitions"
-    ask produce "$broker" growing-in 1000 3000 0 || fail "produce"
+    judge produce "$broker" growing-in 0 1000 0 || fail "produce"
+    judge await "$broker" growing-even,growing-odd 1000 || fail "not routed"
+    judge grow "$broker" growing-in 4 || fail "new partitions"
+    judge produce "$broker" growing-in 1000 3000 0 || fail "produce"
     until_true 20 grep -q 'partitions assigned: .*growing-in-3' "$router_log" || fail "the new partitions are not assigned"
-    ask check "$broker" growing-in growing-even growing-odd error growing once full || fail "judged"
+    judge check "$broker" growing-in growing-even growing-odd error growing once full || fail "judged"
     router_stop
 }
 
 # Offsets that the partition has no more, or not yet: the group goes on at the earliest record, and the log says so.
 retention() {
-    asking
-    ask topic "$broker" retention-in 2 || fail "topic"
-    ask produce "$broker" retention-in 0 6000 0 || fail "produce"
-    ask commit "$broker" retention retention-in 0 1000 || fail "commit"
-    ask commit "$broker" retention retention-in 1 5000 || fail "commit"
-    ask delete-records "$broker" retention-in 0 1500 || fail "delete"
+    judge topic "$broker" retention-in 2 || fail "topic"
+    judge produce "$broker" retention-in 0 6000 0 || fail "produce"
+    judge commit "$broker" retention retention-in 0 1000 || fail "commit"
+    judge commit "$broker" retention retention-in 1 5000 || fail "commit"
+    judge delete-records "$broker" retention-in 0 1500 || fail "delete"
     router "$default_bin" retention
-    ask await "$broker" retention-even,retention-odd 4500 || fail "not routed"
-    ask check "$broker" retention-in retention-even retention-odd error retention once full || fail "judged"
+    judge await "$broker" retention-even,retention-odd 4500 || fail "not routed"
+    judge check "$broker" retention-in retention-even retention-odd error retention once full || fail "judged"
     router_stop
     # librdkafka does so without a word.
     [ "$client" = librdkafka ] && return
@@ -200,16 +194,15 @@ retention() {
 
 # A topic that is deleted and made again while it is read: read again from its first record.
 recreated() {
-    asking
-    ask topic "$broker" recreated-in 1 || fail "topic"
+    judge topic "$broker" recreated-in 1 || fail "topic"
     router "$default_bin" recreated "${METADATA_AGE[@]}" \
         --spring.cloud.stream.kafka.binder.autoCreateTopics=false
-    for topic in recreated-even recreated-odd error.recreated-in.recreated; do ask topic "$broker" "$topic" 1 || fail "topic"; done
-    ask produce "$broker" recreated-in 0 1000 0 || fail "produce"
-    ask await "$broker" recreated-even,recreated-odd 1000 || fail "not routed"
-    ask delete-topic "$broker" recreated-in || fail "delete"
-    ask topic "$broker" recreated-in 1 || fail "topic"
-    ask produce "$broker" recreated-in 1000 500 0 || fail "produce"
-    ask await "$broker" recreated-even,recreated-odd 1500 || fail "not routed"
+    for topic in recreated-even recreated-odd error.recreated-in.recreated; do judge topic "$broker" "$topic" 1 || fail "topic"; done
+    judge produce "$broker" recreated-in 0 1000 0 || fail "produce"
+    judge await "$broker" recreated-even,recreated-odd 1000 || fail "not routed"
+    judge delete-topic "$broker" recreated-in || fail "delete"
+    judge topic "$broker" recreated-in 1 || fail "topic"
+    judge produce "$broker" recreated-in 1000 500 0 || fail "produce"
+    judge await "$broker" recreated-even,recreated-odd 1500 || fail "not routed"
     router_stop
 }
