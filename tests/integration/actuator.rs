@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::process::{Router, command, stuck_client, unused_address};
+use crate::process::{Router, command, finish, stuck_client, unused_address};
 
 fn start() -> Router {
     Router::start(&[format!(
@@ -15,7 +15,7 @@ fn start() -> Router {
 fn probe(router: &Router, kind: &str) -> Option<i32> {
     let port = format!("--server.port={}", router.port());
     let mut probe: Command = command(&["probe", kind, &port]);
-    probe.output().unwrap().status.code()
+    finish(&mut probe).status.code()
 }
 
 #[test]

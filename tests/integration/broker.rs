@@ -10,7 +10,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::process::{DEADLINE, eventually};
+use crate::process::{DEADLINE, eventually, while_none_begins};
 
 pub(crate) const INPUT: &str = "timeDest";
 pub(crate) const EVEN: &str = "evenDest";
@@ -43,6 +43,15 @@ impl Broker {
 
     pub(crate) fn address(&self) -> String {
         self.cluster.bootstrap_servers()
+    }
+
+    /// Ends its connections and refuses others. (The mock closes its listener and binds the port again at once.)
+    pub(crate) fn down(&self) {
+        while_none_begins(|| self.cluster.broker_down(1)).unwrap();
+    }
+
+    pub(crate) fn up(&self) {
+        self.cluster.broker_up(1).unwrap();
     }
 
     /// Arguments for a router on it.

@@ -1,6 +1,6 @@
 //! Help, version, commands, and the exit codes of what cannot be used.
 
-use crate::process::{command, run};
+use crate::process::{command, finish, run};
 
 #[track_caller]
 fn check(arguments: &[&str], code: i32, out: &str, err: &[&str]) {
@@ -49,7 +49,7 @@ fn all_problems_at_once_with_their_origins() {
     command.env("SPRING_CLOUD_STREAM_BINDINGS_EVEN_DESTINATION", "same");
     command.env("spring.cloud.stream.bindings.input.destination", "same");
     command.env("LOGGING_LEVEL_ROOT", "loud");
-    let output = command.output().unwrap();
+    let output = finish(&mut command);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     for part in [
@@ -65,10 +65,8 @@ fn all_problems_at_once_with_their_origins() {
 
 #[test]
 fn broken_json_is_told_but_not_shown() {
-    let output = command(&[])
-        .env("SPRING_APPLICATION_JSON", r#"{"password": "hunter2""#)
-        .output()
-        .unwrap();
+    let json = r#"{"password": "hunter2""#;
+    let output = finish(command(&[]).env("SPRING_APPLICATION_JSON", json));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(

@@ -1,6 +1,6 @@
 //! `parity-router demo`: the whole stream in one process.
 
-use crate::process::{command, run};
+use crate::process::run;
 
 #[test]
 fn it_shows_the_stream_and_ends_with_a_summary() {
@@ -31,9 +31,7 @@ fn it_shows_the_stream_and_ends_with_a_summary() {
 
 #[test]
 fn properties_reach_it() {
-    let output = command(&["demo", "--count=1", "--server.port=x"])
-        .output()
-        .unwrap();
+    let output = run(&["demo", "--count=1", "--server.port=x"]);
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{err}");
     assert!(

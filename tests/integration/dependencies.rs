@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::process::finish;
+
 #[test]
 fn no_async_runtime() {
     for features in [&[][..], &["--no-default-features"]] {
@@ -18,7 +20,7 @@ fn no_async_runtime() {
             "{p}",
         ]);
         cargo.args(features).current_dir(env!("CARGO_MANIFEST_DIR"));
-        let output = cargo.output().unwrap();
+        let output = finish(&mut cargo);
         let tree = String::from_utf8(output.stdout).unwrap();
         assert!(
             output.status.success() && tree.starts_with("parity-router "),

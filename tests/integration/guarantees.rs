@@ -105,7 +105,7 @@ fn a_lost_broker_makes_it_unready_not_dead() {
     let broker = Broker::start(1);
     let router = Router::start(&broker.arguments());
     router.wait_until_ready();
-    broker.cluster.broker_down(1).unwrap();
+    broker.down();
     router.wait_for_status("/actuator/health/readiness", 503);
     for path in [
         "/actuator/health",
@@ -114,7 +114,7 @@ fn a_lost_broker_makes_it_unready_not_dead() {
     ] {
         assert_eq!(router.get(path).unwrap().0, 200, "{path}");
     }
-    broker.cluster.broker_up(1).unwrap();
+    broker.up();
     router.wait_until_ready();
     broker.write_values(["2".to_owned()].into_iter(), 1);
     broker.read(EVEN, 1);
@@ -131,9 +131,9 @@ fn what_is_in_flight_when_the_broker_goes_arrives_once() {
     broker.write_values(values(), 1);
     let router = Router::start(&broker.arguments());
     wait_until_some_are_routed(&broker, &router);
-    broker.cluster.broker_down(1).unwrap();
+    broker.down();
     router.wait_for_status("/actuator/health/readiness", 503);
-    broker.cluster.broker_up(1).unwrap();
+    broker.up();
     broker
         .cluster
         .broker_round_trip_time(1, Duration::ZERO)
@@ -150,7 +150,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut router = Router::start(&broker.arguments());
     wait_until_some_are_routed(&broker, &router);
     // Without a broker the drain takes until its deadline.
-    broker.cluster.broker_down(1).unwrap();
+    broker.down();
     router.signal("TERM");
     router.wait_for("stopping: SIGTERM");
     router.signal("TERM");

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,28 @@ pub(crate) fn eventually<T>(
     }
 }
 
+/// Read while a child begins, written while the port of a broker must not be in use. Between its fork and its exec a child has a copy of
+/// every descriptor, listeners of other tests' brokers among them: closed here, such a port is still taken there.
+static BEGINNING: RwLock<()> = RwLock::new(());
+
+/// Starts a child; it has begun when this returns. The only way to start one here.
+pub(crate) fn begin(command: &mut Command) -> Child {
+    let _beginning = BEGINNING.read().unwrap();
+    command.spawn().unwrap()
+}
+
+/// Runs a child to its end.
+pub(crate) fn finish(command: &mut Command) -> Output {
+    let child = begin(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    child.wait_with_output().unwrap()
+}
+
+/// Does something while no child begins.
+pub(crate) fn while_none_begins<T>(act: impl FnOnce() -> T) -> T {
+    let _beginning = BEGINNING.write().unwrap();
+    act()
+}
+
 /// The program with a clean environment: nothing of the caller's is a property.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parity-router"));
@@ -40,7 +62,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// Runs it to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().unwrap()
+    finish(&mut command(arguments))
 }
 
 /// A port that was free a moment ago, for a broker that is not there.
@@ -72,11 +94,7 @@ impl Router {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = begin(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let lines = Arc::new(Mutex::new(Vec::new()));
         let readers = vec![
             collect(child.stdout.take().unwrap(), &lines),
@@ -141,11 +159,9 @@ impl Router {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{signal}"), &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        let pid = self.child.id().to_string();
+        let sent = finish(Command::new("kill").args([&format!("-{signal}"), &pid]));
+        assert!(sent.status.success());
     }
 
     /// Its end, which is to come.

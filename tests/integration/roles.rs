@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use crate::broker::{Broker, EVEN, INPUT, Read, value_only};
-use crate::process::{Router, command, eventually};
+use crate::process::{Router, begin, command, eventually};
 
 fn brokers(broker: &Broker) -> String {
     format!(
@@ -77,10 +77,10 @@ fn time_waits_for_a_lost_broker_and_loses_nothing() {
     let source = Router::start(&time(&broker, &["--trigger.fixed-delay=1", pattern]));
     source.wait_until_ready();
     broker.read(INPUT, 1);
-    broker.cluster.broker_down(1).unwrap();
+    broker.down();
     source.wait_for_status("/actuator/health/readiness", 503);
     source.wait_for_status("/actuator/health/liveness", 200);
-    broker.cluster.broker_up(1).unwrap();
+    broker.up();
     source.wait_until_ready();
     let log = source.stop();
     let values: Vec<Option<Vec<u8>>> = broker
@@ -141,7 +141,7 @@ fn log_commits_nothing_that_it_could_not_print() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let arguments = log(&broker, &["--server.port=0"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut child = command(&arguments).stdout(full).spawn().unwrap();
+    let mut child = begin(command(&arguments).stdout(full));
     let status = eventually("the end", || child.try_wait().unwrap(), String::new);
     assert_eq!(status.code(), Some(1));
     assert!(broker.committed("group", 1).is_empty());
