@@ -123,7 +123,10 @@ ask() {
         case $line in
             'judged good') return ;;
             'judged bad') return 1 ;;
-            *) printf '%s\n' "$line" ;;
+            *)
+                printf '%s\n' "$line"
+                printf '%s\n' "$line" >>"$work/answers.log"
+                ;;
         esac
     done
     return 1
