@@ -23,6 +23,7 @@ pub(crate) type Round = u64;
 
 /// Meeting point of what was dispatched and what was delivered.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(crate) struct OffsetTracker {
     /// Rounds in flight, oldest first; the front one is never done.
     rounds: VecDeque<InFlight>,
@@ -35,6 +36,7 @@ pub(crate) struct OffsetTracker {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 struct InFlight {
     /// Batches not yet delivered.
     batches: usize,
@@ -75,7 +77,8 @@ impl OffsetTracker {
         let unconfirmed = |(partition, next): &(&TopicPartition, &i64)| {
             self.committed
                 .get(partition)
-                .is_none_or(|offset| offset < next)
+                // Not only what is behind: in a topic that was made anew the places are lower than those committed before.
+                .is_none_or(|offset| offset != *next)
         };
         self.delivered
             .iter()
@@ -117,6 +120,9 @@ impl OffsetTracker {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +191,17 @@ mod tests {
         check(&tracker, &[(B, 7)], 0);
         tracker.dispatch(0, vec![(A, 4)]);
         check(&tracker, &[(A, 4), (B, 7)], 0);
+    }
+
+    #[test]
+    fn a_partition_that_begins_anew_is_committed_at_once() {
+        let mut tracker = OffsetTracker::default();
+        tracker.dispatch(0, vec![(A, 1000)]);
+        tracker.confirm(&[(A, 1000)]);
+        tracker.dispatch(1, vec![(A, 5)]);
+        check(&tracker, &[], 1);
+        tracker.deliver(1);
+        check(&tracker, &[(A, 5)], 0);
     }
 
     #[test]

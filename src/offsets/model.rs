@@ -1,0 +1,347 @@
+//! Every interleaving of a small world around the tracker: two partitions of two records, two lanes, three rounds; deliveries in any order
+//! or never, commits that are answered late or not at all, partitions that go and come back, a crash. The states are walked through to the
+//! last one, each once. Not in it: a topic that is made anew.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use super::*;
+
+/// Records of each partition.
+const RECORDS: usize = 2;
+
+/// Rounds of a life, those that read something again among them.
+const ROUNDS: u64 = 3;
+
+/// Commits that are not answered yet, at most.
+const COMMITS: usize = 2;
+
+/// The partitions, by index.
+const PARTITIONS: [TopicPartition; 2] = [
+    TopicPartition {
+        topic: 0,
+        partition: 0,
+    },
+    TopicPartition {
+        topic: 0,
+        partition: 1,
+    },
+];
+
+/// A record of a batch: index of its partition, and its offset.
+type Place = (usize, usize);
+
+/// A batch on its way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Sent {
+    round: Round,
+    records: Vec<Place>,
+}
+
+/// A commit on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Commit {
+    offsets: Vec<NextOffset>,
+    /// The group's generation that it was begun in; the broker takes it in no other.
+    generation: u8,
+    /// The broker has taken it; the confirmation is on its way.
+    taken: bool,
+}
+
+/// What is not the tracker's of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Partition {
+    /// The next record that is read; none where the partition is not assigned.
+    position: Option<usize>,
+    /// What the broker holds as committed.
+    committed: usize,
+    /// How often each record has reached the output.
+    written: [u8; RECORDS],
+}
+
+impl Partition {
+    /// The longest prefix of records that have reached the output.
+    fn delivered(&self) -> usize {
+        self.written.iter().take_while(|&&times| times > 0).count()
+    }
+}
+
+/// The tracker and the world around it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct World {
+    tracker: OffsetTracker,
+    partitions: [Partition; 2],
+    sent: Vec<Sent>,
+    commits: Vec<Commit>,
+    generation: u8,
+    rounds: u64,
+    /// Something was given up before it was delivered and committed: it may be there twice.
+    hurried: bool,
+    /// What can happen once in a life.
+    crashed: bool,
+    revoked: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        let partition = Partition {
+            position: Some(0),
+            committed: 0,
+            written: [0; RECORDS],
+        };
+        Self {
+            tracker: OffsetTracker::default(),
+            partitions: [partition; 2],
+            sent: Vec::new(),
+            commits: Vec::new(),
+            generation: 0,
+            rounds: 0,
+            hurried: false,
+            crashed: false,
+            revoked: false,
+        }
+    }
+
+    /// All states that can be the next one.
+    fn next(&self) -> Vec<Self> {
+        let mut next = Vec::new();
+        self.dispatches(&mut next);
+        for index in 0..self.sent.len() {
+            let mut world = self.clone();
+            let batch = world.sent.remove(index);
+            world.write(&batch.records);
+            world.tracker.deliver(batch.round);
+            next.push(world);
+        }
+        self.commits(&mut next);
+        self.rebalances(&mut next);
+        self.mishaps(&mut next);
+        next
+    }
+
+    /// A round of the next records, none to two of each partition, each record for one of the lanes or skipped.
+    fn dispatches(&self, next: &mut Vec<Self>) {
+        if self.rounds == ROUNDS {
+            return;
+        }
+        let left = |index: usize| {
+            let partition: &Partition = &self.partitions[index];
+            partition.position.map_or(0, |position| RECORDS - position)
+        };
+        for (of_first, of_second) in (0..=left(0)).flat_map(|a| (0..=left(1)).map(move |b| (a, b)))
+        {
+            let count = of_first + of_second;
+            if count == 0 {
+                continue;
+            }
+            for ways in 0..3_usize.pow(count as u32) {
+                next.push(self.dispatch([of_first, of_second], ways));
+            }
+        }
+    }
+
+    /// So many records of each partition; `ways` has a digit to the base of three for each of them: a lane, or skipped.
+    fn dispatch(&self, counts: [usize; 2], mut ways: usize) -> Self {
+        let mut world = self.clone();
+        let mut lanes = [Vec::new(), Vec::new()];
+        let mut ends = Vec::new();
+        for (index, count) in counts.into_iter().enumerate() {
+            let Some(position) = world.partitions[index].position.filter(|_| count > 0) else {
+                continue;
+            };
+            for offset in position..position + count {
+                match lanes.get_mut(ways % 3) {
+                    Some(lane) => lane.push((index, offset)),
+                    None => world.write(&[(index, offset)]),
+                }
+                ways /= 3;
+            }
+            world.partitions[index].position = Some(position + count);
+            ends.push((PARTITIONS[index], (position + count) as i64));
+        }
+        let round = world.tracker.next_round();
+        let batches = lanes.into_iter().filter(|records| !records.is_empty());
+        let before = world.sent.len();
+        world
+            .sent
+            .extend(batches.map(|records| Sent { round, records }));
+        let batches = world.sent.len() - before;
+        world.sent.sort();
+        world.tracker.dispatch(batches, ends);
+        world.rounds += 1;
+        world
+    }
+
+    fn write(&mut self, records: &[Place]) {
+        for &(partition, offset) in records {
+            self.partitions[partition].written[offset] += 1;
+        }
+    }
+
+    /// A commit begins; the broker takes the oldest that it has not; the oldest is confirmed, or fails.
+    fn commits(&self, next: &mut Vec<Self>) {
+        let offsets = self.tracker.committable();
+        if !offsets.is_empty() && self.commits.len() < COMMITS {
+            let mut world = self.clone();
+            world.commits.push(Commit {
+                offsets,
+                generation: self.generation,
+                taken: false,
+            });
+            next.push(world);
+        }
+        if let Some(index) = self.commits.iter().position(|commit| !commit.taken)
+            && self.commits[index].generation == self.generation
+        {
+            let mut world = self.clone();
+            world.commits[index].taken = true;
+            for (partition, offset) in self.commits[index].offsets.iter().copied() {
+                let partition = &mut world.partitions[partition.partition as usize];
+                partition.committed = offset as usize;
+            }
+            next.push(world);
+        }
+        if !self.commits.is_empty() {
+            let mut world = self.clone();
+            let oldest = world.commits.remove(0);
+            // That it failed can be said of one that the broker has taken, too: its answer was lost.
+            next.push(world.clone());
+            if oldest.taken {
+                world.tracker.confirm(&oldest.offsets);
+                next.push(world);
+            }
+        }
+    }
+
+    /// A partition goes, and comes back from a member that got no further, or has routed and committed another record.
+    fn rebalances(&self, next: &mut Vec<Self>) {
+        for (index, partition) in self.partitions.iter().enumerate() {
+            if let Some(position) = partition.position {
+                if !self.revoked {
+                    let mut world = self.clone();
+                    world.revoked = true;
+                    world.hurried |= position != partition.committed;
+                    world.tracker.revoke(&[PARTITIONS[index]]);
+                    world.partitions[index].position = None;
+                    next.push(world);
+                }
+                continue;
+            }
+            let start = partition.committed;
+            for further in start..=RECORDS.min(start + 1) {
+                let mut world = self.clone();
+                world.generation += 1;
+                for offset in start..further {
+                    world.write(&[(index, offset)]);
+                }
+                let other = &mut world.partitions[index];
+                if further > start {
+                    other.committed = further;
+                }
+                other.position = Some(further);
+                next.push(world);
+            }
+        }
+    }
+
+    /// The process ends: what it had on its way may have been written or not.
+    fn mishaps(&self, next: &mut Vec<Self>) {
+        if !self.crashed {
+            for written in 0..1_usize << self.sent.len() {
+                let mut world = Self {
+                    tracker: OffsetTracker::default(),
+                    sent: Vec::new(),
+                    commits: Vec::new(),
+                    generation: self.generation + 1,
+                    hurried: true,
+                    crashed: true,
+                    ..self.clone()
+                };
+                for (index, batch) in self.sent.iter().enumerate() {
+                    if written >> index & 1 == 1 {
+                        world.write(&batch.records);
+                    }
+                }
+                for partition in &mut world.partitions {
+                    partition.position = Some(partition.committed);
+                }
+                next.push(world);
+            }
+        }
+    }
+
+    /// What must be so in every state; else why it is not.
+    fn check(&self) -> Result<(), &'static str> {
+        for (next, place) in self
+            .tracker
+            .committable()
+            .iter()
+            .map(|&(at, next)| (next, at))
+        {
+            let partition = &self.partitions[place.partition as usize];
+            if partition.position.is_none() {
+                return Err("a revoked partition would be committed");
+            }
+            if next as usize > partition.delivered() {
+                return Err("what is not delivered would be committed");
+            }
+        }
+        for partition in &self.partitions {
+            // What a crash now would begin behind is never read again.
+            if partition.committed > partition.delivered() {
+                return Err("a crash would lose a record");
+            }
+            if !self.hurried && partition.written.iter().any(|&times| times > 1) {
+                return Err("a record is there twice");
+            }
+        }
+        if self.sent.is_empty() {
+            if self.tracker.in_flight() > 0 {
+                return Err("all is delivered, and a round is still in flight");
+            }
+            if self.commits.is_empty() && self.tracker.committable().is_empty() {
+                for partition in &self.partitions {
+                    let stopped = partition.position;
+                    if stopped.is_some_and(|position| position != partition.committed) {
+                        return Err("a stop in order would double a record");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Walks through all states; breaks with the way to the first that is not as it must be, and why.
+fn explore() -> ControlFlow<(Vec<World>, &'static str), usize> {
+    let mut seen = HashSet::from([World::new()]);
+    let mut path: Vec<(World, Vec<World>)> = vec![(World::new(), World::new().next())];
+    while let Some((_, next)) = path.last_mut() {
+        let Some(world) = next.pop() else {
+            path.pop();
+            continue;
+        };
+        if !seen.insert(world.clone()) {
+            continue;
+        }
+        if let Err(why) = world.check() {
+            let mut way: Vec<World> = path.into_iter().map(|(world, _)| world).collect();
+            way.push(world);
+            return ControlFlow::Break((way, why));
+        }
+        let next = world.next();
+        path.push((world, next));
+    }
+    ControlFlow::Continue(seen.len())
+}
+
+#[test]
+fn no_interleaving_loses_or_doubles() {
+    match explore() {
+        ControlFlow::Continue(states) => assert!(states > 100_000, "{states} states"),
+        ControlFlow::Break((way, why)) => {
+            let way: Vec<String> = way.iter().map(|world| format!("{world:?}")).collect();
+            assert!(way.is_empty(), "{why}:\n{}", way.join("\n"));
+        }
+    }
+}
