@@ -1,6 +1,7 @@
 //! Thread `consumer`: reads records, has a handler decide where each goes, hands them in batches to the producer threads, and commits what
 //! they have delivered. It owns the consumer and the offset tracker; it never waits for a producer without polling the group in between.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,7 @@ pub(crate) fn run<C: Consumer>(
         handler,
         topics,
         commit_warnings: Throttle::new(WARNING_INTERVAL),
+        rebalances: VecDeque::new(),
         health,
     };
     let read =
@@ -133,6 +135,8 @@ struct Reader<'a, C: Consumer, T> {
     handler: T,
     topics: &'a Topics,
     commit_warnings: Throttle,
+    /// Rebalances that were told while the last one's commit was waited for.
+    rebalances: VecDeque<Event>,
     health: &'a Health,
 }
 
@@ -282,7 +286,11 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     }
 
     fn take_events(&mut self) -> Result<(), Error> {
-        while let Some(event) = self.consumer.event() {
+        while let Some(event) = self
+            .rebalances
+            .pop_front()
+            .or_else(|| self.consumer.event())
+        {
             match event {
                 Event::Assigned(partitions) => {
                     log::info!(
@@ -311,17 +319,21 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                 }
                 Event::Committed(offsets) => self.tracker.confirm(&offsets),
                 Event::CommitFailed(reason) => self.warn_commit(&reason),
-                Event::Unavailable(reason) => {
-                    log::warn!("no broker answers: {reason}; going on trying");
-                    self.health.unavailable(&reason);
-                }
-                Event::Available => {
-                    log::info!("a broker answers again");
-                    self.health.available();
-                }
+                Event::Unavailable(reason) => self.unavailable(&reason),
+                Event::Available => self.available(),
             }
         }
         Ok(())
+    }
+
+    fn unavailable(&self, reason: &str) {
+        log::warn!("no broker answers: {reason}; going on trying");
+        self.health.unavailable(reason);
+    }
+
+    fn available(&self) {
+        log::info!("a broker answers again");
+        self.health.available();
     }
 
     /// Gives partitions back to the group, and goes on with those that are left.
@@ -384,7 +396,8 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         }
         let mut pending = true;
         let mut offsets: Vec<NextOffset> = self.tracker.committable();
-        while !offsets.is_empty() && Instant::now() < deadline {
+        let mut lost = false;
+        while !offsets.is_empty() && !lost && Instant::now() < deadline {
             if pending {
                 self.consumer.commit(&offsets)?;
                 pending = false;
@@ -397,12 +410,13 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                         self.warn_commit(&reason);
                         pending = true;
                     }
-                    // Partitions that go or come during this wait do so without it: the caller gives them up, or is about to end.
-                    Event::Assigned(_)
-                    | Event::Revoked(_)
-                    | Event::Lost(_)
-                    | Event::Unavailable(_)
-                    | Event::Available => (),
+                    Event::Unavailable(reason) => self.unavailable(&reason),
+                    Event::Available => self.available(),
+                    // Their turn is after this wait, which is in vain where partitions are lost.
+                    Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => {
+                        lost |= matches!(event, Event::Lost(_));
+                        self.rebalances.push_back(event);
+                    }
                 }
             }
             offsets = self.tracker.committable();

@@ -72,12 +72,12 @@ impl OffsetTracker {
         self.rounds.len()
     }
 
-    /// What may be committed and is not confirmed yet.
+    /// What may be committed and is not confirmed yet. It can be less than what is: where a topic was made anew, or has lost its end, its
+    /// partitions are read from an earlier place, which counts from then on.
     pub(crate) fn committable(&self) -> Vec<NextOffset> {
         let unconfirmed = |(partition, next): &(&TopicPartition, &i64)| {
             self.committed
                 .get(partition)
-                // Not only what is behind: in a topic that was made anew the places are lower than those committed before.
                 .is_none_or(|offset| offset != *next)
         };
         self.delivered
@@ -114,7 +114,13 @@ impl OffsetTracker {
     fn settle(&mut self) {
         while self.rounds.front().is_some_and(|round| round.batches == 0) {
             if let Some(round) = self.rounds.pop_front() {
-                self.delivered.extend(round.ends);
+                for (partition, next) in round.ends {
+                    let before = self.delivered.insert(partition, next);
+                    // Back to an earlier place: what the broker holds from now on is known by the next confirmation.
+                    if before.is_some_and(|before| before > next) {
+                        self.committed.remove(&partition);
+                    }
+                }
                 self.first += 1;
             }
         }
@@ -194,14 +200,16 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_begins_anew_is_committed_at_once() {
+    fn a_place_that_goes_back_is_committed() {
         let mut tracker = OffsetTracker::default();
-        tracker.dispatch(0, vec![(A, 1000)]);
-        tracker.confirm(&[(A, 1000)]);
+        tracker.dispatch(0, vec![(A, 1_000)]);
+        tracker.confirm(&[(A, 1_000)]);
         tracker.dispatch(1, vec![(A, 5)]);
         check(&tracker, &[], 1);
         tracker.deliver(1);
         check(&tracker, &[(A, 5)], 0);
+        tracker.confirm(&[(A, 5)]);
+        check(&tracker, &[], 0);
     }
 
     #[test]

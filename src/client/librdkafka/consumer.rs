@@ -203,7 +203,7 @@ impl Consumer {
                 let has = |&(partition, next): &NextOffset| {
                     found
                         .iter()
-                        .any(|&(other, at)| other == partition && at >= next)
+                        .any(|&(other, at)| other == partition && at == next)
                 };
                 let (confirmed, left) = unconfirmed.offsets.into_iter().partition(has);
                 unconfirmed.offsets = left;
