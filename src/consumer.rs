@@ -2,7 +2,6 @@
 //! they have delivered. It owns the consumer and the offset tracker; it never waits for a producer without polling the group in between.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -11,6 +10,7 @@ use crate::client::{Batch, Bounds, Consumer, Event, Record, Room};
 use crate::config::Group;
 use crate::error::Error;
 use crate::health::Health;
+use crate::ledger::Fate;
 use crate::limits::{
     COMMIT_INTERVAL, COMMIT_WITHIN, LEAVE_WITHIN, PAUSE_AFTER, POLL, REVOKE_WITHIN,
     WARNING_INTERVAL,
@@ -53,7 +53,7 @@ pub(crate) trait Handler {
     fn take(&mut self, record: &Record<'_>, round: &mut Round) -> Result<Room, Error>;
 
     /// Called behind the last record of a round. What is in no batch of it is done when this returns: its offsets may be committed then.
-    fn settle(&mut self) -> Result<(), Error>;
+    fn settle(&mut self, round: &Round) -> Result<(), Error>;
 }
 
 /// What one poll brought.
@@ -63,22 +63,53 @@ pub(crate) struct Round {
     pub(crate) even: Batch,
     /// What is for `producer-odd`.
     pub(crate) odd: Batch,
-    /// Where each partition stands after the round.
-    ends: Vec<NextOffset>,
+    /// Of each partition once.
+    progress: Vec<Progress>,
     records: usize,
 }
 
+/// How a round gets on with a partition.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Which.
+    pub(crate) partition: TopicPartition,
+    /// The offset where it stands after the round.
+    next: i64,
+    /// Records that were read.
+    pub(crate) read: u64,
+    /// Of them, those that were skipped.
+    skipped: u64,
+}
+
 impl Round {
-    /// Notes that the partition stands at `next` now.
+    /// How it gets on with each partition.
+    pub(crate) fn progress(&self) -> &[Progress] {
+        &self.progress
+    }
+
+    /// The record that is being taken is for nobody.
+    pub(crate) fn skip(&mut self, partition: TopicPartition) {
+        self.of(partition).skipped += 1;
+    }
+
     #[inline]
-    fn note(&mut self, partition: TopicPartition, next: i64) {
-        match self.ends.last_mut() {
-            Some((last, end)) if *last == partition => *end = next,
-            _ => match self.ends.iter_mut().find(|(other, _)| *other == partition) {
-                Some((_, end)) => *end = next,
-                None => self.ends.push((partition, next)),
-            },
-        }
+    fn of(&mut self, partition: TopicPartition) -> &mut Progress {
+        let is_it = |progress: &Progress| progress.partition == partition;
+        let last = self.progress.len().wrapping_sub(1);
+        let index = if self.progress.last().is_some_and(is_it) {
+            last
+        } else {
+            self.progress.iter().position(is_it).unwrap_or_else(|| {
+                self.progress.push(Progress {
+                    partition,
+                    next: 0,
+                    read: 0,
+                    skipped: 0,
+                });
+                last.wrapping_add(1)
+            })
+        };
+        &mut self.progress[index]
     }
 }
 
@@ -99,10 +130,12 @@ pub(crate) fn run<C: Consumer>(
         lanes: Some([lanes.even, lanes.odd]),
         delivered: lanes.delivered,
         spare: Vec::new(),
+        spare_progress: Vec::new(),
         tracker: OffsetTracker::default(),
         assigned: Vec::new(),
         commits: matches!(group, Group::Named(_)),
-        commit_after: now,
+        tick_after: now,
+        stalled: false,
         full_since: None,
         paused: false,
         handler,
@@ -113,7 +146,7 @@ pub(crate) fn run<C: Consumer>(
     };
     let read =
         prepare(health, stop, || reader.consumer.prepare()).and_then(|()| reader.read_until(stop));
-    let drained = reader.drain(stop);
+    let drained = reader.drain(stop, read.is_ok());
     read.and(drained)
 }
 
@@ -125,10 +158,13 @@ struct Reader<'a, C: Consumer, T> {
     delivered: Receiver<Batch>,
     /// Emptied batches, for the next rounds: no more than there are in flight at most.
     spare: Vec<Batch>,
+    spare_progress: Vec<Progress>,
     tracker: OffsetTracker,
     assigned: Vec<TopicPartition>,
     commits: bool,
-    commit_after: Instant,
+    tick_after: Instant,
+    /// Some partition does not get on, and that is told.
+    stalled: bool,
     /// Since when there has been no room for another round.
     full_since: Option<Instant>,
     paused: bool,
@@ -144,7 +180,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     fn read_until(&mut self, stop: &Stop) -> Result<(), Error> {
         while !stop.is_set() {
             self.take_delivered();
-            self.commit_if_due()?;
+            self.tick()?;
             if self.tracker.in_flight() >= self.bounds.rounds {
                 self.wait_for_room()?;
             } else {
@@ -165,7 +201,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         let mut round = Round {
             even: self.spare_batch(),
             odd: self.spare_batch(),
-            ends: Vec::new(),
+            progress: std::mem::take(&mut self.spare_progress),
             records: 0,
         };
         let mut failure = None;
@@ -176,7 +212,9 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         let polled = consumer.poll(POLL, |record| match handler.take(&record, &mut round) {
             Ok(room) => {
                 round.records += 1;
-                round.note(record.partition, record.offset + 1);
+                let progress = round.of(record.partition);
+                progress.next = record.offset + 1;
+                progress.read += 1;
                 if round.records < most {
                     room
                 } else {
@@ -190,19 +228,33 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         });
         if failure.is_none() {
             while let Some((partition, next)) = self.consumer.passed() {
-                round.note(partition, next);
+                round.of(partition).next = next;
             }
         }
-        self.health
-            .counters
-            .input
-            .fetch_add(round.records as u64, Relaxed);
-        self.handler.settle()?;
+        self.count(&round);
+        self.handler.settle(&round)?;
         self.dispatch(round)?;
         polled.and(failure.map_or(Ok(()), Err))
     }
 
-    fn dispatch(&mut self, round: Round) -> Result<(), Error> {
+    fn count(&self, round: &Round) {
+        if round.records > 0 {
+            let now = Instant::now();
+            let mut ledger = self.health.ledger();
+            for progress in &round.progress {
+                let Progress {
+                    partition,
+                    read,
+                    skipped,
+                    ..
+                } = *progress;
+                ledger.read(partition, read, now);
+                ledger.settle(partition, Fate::Skipped, skipped, now);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, mut round: Round) -> Result<(), Error> {
         let Some([even, odd]) = &self.lanes else {
             return Ok(());
         };
@@ -221,9 +273,12 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             // There is room: no more rounds are in flight than the channel holds. It fails when the producer has ended.
             lane.try_send(batch).map_err(|_| Error::Ended(thread))?;
         }
-        if !round.ends.is_empty() {
-            self.tracker.dispatch(batches, round.ends);
+        if !round.progress.is_empty() {
+            let ends = round.progress.drain(..);
+            let ends = ends.map(|progress| (progress.partition, progress.next));
+            self.tracker.dispatch(batches, ends.collect());
         }
+        self.spare_progress = round.progress;
         Ok(())
     }
 
@@ -340,6 +395,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
         self.consumer.release(partitions)?;
         self.tracker.revoke(partitions);
+        self.health.ledger().revoke(partitions, Instant::now());
         self.assigned
             .retain(|partition| !partitions.contains(partition));
         self.health.revoked();
@@ -358,12 +414,30 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         }
     }
 
-    fn commit_if_due(&mut self) -> Result<(), Error> {
+    /// What is to be done once in a while.
+    fn tick(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        if !self.commits || now < self.commit_after {
+        if now < self.tick_after {
             return Ok(());
         }
-        self.commit_after = now + COMMIT_INTERVAL;
+        self.tick_after = now + COMMIT_INTERVAL;
+        for (partition, lag) in self.consumer.lags() {
+            self.health.ledger().lag(partition, lag, now);
+        }
+        match self.health.stalled(now) {
+            Some(reason) if !self.stalled => {
+                log::warn!("stalled: {reason}");
+                self.stalled = true;
+            }
+            None if self.stalled => {
+                log::info!("no partition is stalled any more");
+                self.stalled = false;
+            }
+            _ => (),
+        }
+        if !self.commits {
+            return Ok(());
+        }
         let offsets = self.tracker.committable();
         if offsets.is_empty() {
             Ok(())
@@ -427,8 +501,9 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         Ok(())
     }
 
-    /// The end: the producers drain, their deliveries are committed, the group is left.
-    fn drain(mut self, stop: &Stop) -> Result<(), Error> {
+    /// The end: the producers drain, their deliveries are committed, the group is left. After one that is `in_order` the records must add
+    /// up.
+    fn drain(mut self, stop: &Stop, in_order: bool) -> Result<(), Error> {
         if !self.assigned.is_empty() {
             self.consumer.pause()?;
         }
@@ -436,6 +511,9 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         let delivered = self.await_deliveries(stop.deadline_but(COMMIT_WITHIN));
         let committed = self.await_commit(stop.deadline_but(LEAVE_WITHIN));
         self.consumer.close();
+        if in_order && self.tracker.in_flight() == 0 {
+            self.health.audit();
+        }
         delivered.and(committed)
     }
 }

@@ -1,14 +1,22 @@
-//! What the probes ask and the threads tell: the only shared state, all atomics but one short text.
+//! What the probes ask and the threads tell: the only shared state. It is all atomics but for one short text and the ledger, whose lock is
+//! taken once for a round and once for a delivered batch.
 //!
 //! Liveness is about the process alone: it breaks when a thread has ended unasked, which only a restart heals. Readiness is about
-//! the work: partitions are assigned (maybe none: the group has more members than partitions) and a broker answers.
+//! the work: partitions are assigned (maybe none: the group has more members than partitions), a broker answers, and the records get on.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::config::RoleName;
+use crate::config::{RoleName, Subscription};
+use crate::ledger::{Account, Fate, Ledger};
+use crate::offsets::TopicPartition;
 
-/// Liveness, readiness and counters.
+/// Partitions that a sentence names; it counts the others.
+const NAMED: usize = 8;
+
+/// Liveness, readiness and what became of the records.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     broken: AtomicBool,
@@ -17,81 +25,131 @@ pub(crate) struct Health {
     assigned: AtomicUsize,
     /// Why no broker can be worked with; empty while one can. Written when that changes, read by probes.
     unavailable: Mutex<String>,
-    /// Records since the start.
-    pub(crate) counters: Counters,
-}
-
-/// Records since the start. In the router `input = even + odd + dead_lettered + skipped` once nothing is in flight.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Records read from the input topics.
-    pub(crate) input: AtomicU64,
-    /// Records sent to the even topic.
-    pub(crate) even: AtomicU64,
-    /// Records sent to the odd topic.
-    pub(crate) odd: AtomicU64,
-    /// Records sent to a dead-letter topic.
-    pub(crate) dead_lettered: AtomicU64,
-    /// Tombstones, and with `parity-router.invalid=skip` what cannot be routed.
-    pub(crate) skipped: AtomicU64,
+    ledger: Mutex<Ledger>,
+    /// Names of the topics that are read.
+    inputs: Vec<String>,
+    /// `parity-router.stall-timeout`; none where nothing is read.
+    stall_timeout: Option<Duration>,
     /// Times that the time source has sent.
     pub(crate) sent: AtomicU64,
-    /// Records that the log sink has printed.
-    pub(crate) printed: AtomicU64,
 }
 
-impl Counters {
-    /// Those of a role: a word for each, and how many.
-    pub(crate) fn of(&self, role: RoleName) -> Vec<(&'static str, u64)> {
-        let counters: &[(&str, &AtomicU64)] = match role {
-            RoleName::Router => &[
-                ("input", &self.input),
-                ("even", &self.even),
-                ("odd", &self.odd),
-                ("deadLettered", &self.dead_lettered),
-                ("skipped", &self.skipped),
-            ],
-            RoleName::Time => &[("sent", &self.sent)],
-            RoleName::Log => &[("input", &self.input), ("printed", &self.printed)],
-        };
-        counters
-            .iter()
-            .map(|&(name, counter)| (name, counter.load(Relaxed)))
-            .collect()
+/// The words of a role for an account, with their counts; `lag` only where the client tells it.
+pub(crate) fn counts(role: RoleName, account: &Account) -> Vec<(&'static str, u64)> {
+    let of = |fate| account.of(fate);
+    let mut counts = vec![("input", account.input)];
+    match role {
+        RoleName::Router => counts.extend([
+            ("even", of(Fate::Even)),
+            ("odd", of(Fate::Odd)),
+            ("deadLettered", of(Fate::DeadLettered)),
+            ("skipped", of(Fate::Skipped)),
+        ]),
+        RoleName::Log => counts.push(("printed", of(Fate::Printed))),
+        RoleName::Time => return Vec::new(),
     }
-
-    /// Those of a role in a sentence.
-    pub(crate) fn summary(&self, role: RoleName) -> String {
-        let count = |counter: &AtomicU64| counter.load(Relaxed);
-        match role {
-            RoleName::Router => format!(
-                "{} records in, {} even, {} odd, {} dead-lettered, {} skipped",
-                count(&self.input),
-                count(&self.even),
-                count(&self.odd),
-                count(&self.dead_lettered),
-                count(&self.skipped)
-            ),
-            RoleName::Time => format!("{} times sent", count(&self.sent)),
-            RoleName::Log => format!(
-                "{} records in, {} printed",
-                count(&self.input),
-                count(&self.printed)
-            ),
-        }
-    }
+    counts.push(("inFlight", account.in_flight()));
+    counts.extend(account.lag.map(|lag| ("lag", lag)));
+    counts
 }
 
 /// What a readiness probe is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// Partitions are assigned and a broker answers.
+    /// Partitions are assigned, a broker answers, and the records get on.
     Accepting,
     /// Not now, and why.
     Refusing(String),
 }
 
 impl Health {
+    /// Of who reads this.
+    pub(crate) fn new(input: &Subscription) -> Self {
+        Self {
+            inputs: input.topics.clone(),
+            stall_timeout: Some(input.stall_timeout),
+            ..Self::default()
+        }
+    }
+
+    /// What became of the records.
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the role has done, in a sentence.
+    pub(crate) fn summary(&self, role: RoleName) -> String {
+        let total = self.ledger().total();
+        match role {
+            RoleName::Router => format!(
+                "{} records in, {} even, {} odd, {} dead-lettered, {} skipped",
+                total.input,
+                total.of(Fate::Even),
+                total.of(Fate::Odd),
+                total.of(Fate::DeadLettered),
+                total.of(Fate::Skipped)
+            ),
+            RoleName::Time => format!("{} times sent", self.sent.load(Relaxed)),
+            RoleName::Log => format!(
+                "{} records in, {} printed",
+                total.input,
+                total.of(Fate::Printed)
+            ),
+        }
+    }
+
+    /// Name of a partition that is read, as `topic-0`.
+    pub(crate) fn name(&self, partition: TopicPartition) -> String {
+        let topic = self.inputs.get(usize::from(partition.topic));
+        format!(
+            "{}-{}",
+            topic.map_or("", String::as_str),
+            partition.partition
+        )
+    }
+
+    /// Which partitions do not get on, in a sentence. Where no broker answers that is told instead.
+    pub(crate) fn stalled(&self, now: Instant) -> Option<String> {
+        let timeout = self.stall_timeout?;
+        let ledger = self.ledger();
+        let stalled = ledger.stalled(now, timeout);
+        if stalled.is_empty() || !self.unavailable_text().is_empty() {
+            return None;
+        }
+        let mut text = format!("no progress for {timeout:?}: ");
+        for (number, (partition, account)) in stalled.iter().take(NAMED).enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
+            // Writing into a String does not fail.
+            let _ = write!(
+                text,
+                "{comma}{} ({} in flight, {} not read)",
+                self.name(*partition),
+                account.in_flight(),
+                account.lag.unwrap_or_default()
+            );
+        }
+        if stalled.len() > NAMED {
+            let _ = write!(text, " and {} more", stalled.len() - NAMED);
+        }
+        Some(text)
+    }
+
+    /// Says so where the records of a partition do not add up though none is in flight: something was lost, or counted twice.
+    pub(crate) fn audit(&self) {
+        for (partition, account) in self.ledger().unbalanced().into_iter().take(NAMED) {
+            log::error!(
+                "the records of {} do not add up: {account}",
+                self.name(partition)
+            );
+        }
+    }
+
+    fn unavailable_text(&self) -> MutexGuard<'_, String> {
+        self.unavailable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A thread has ended unasked: only a restart heals that.
     pub(crate) fn break_liveness(&self) {
         self.broken.store(true, Relaxed);
@@ -131,11 +189,7 @@ impl Health {
 
     /// No broker can be worked with, and why.
     pub(crate) fn unavailable(&self, reason: &str) {
-        let mut text = self
-            .unavailable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        reason.clone_into(&mut text);
+        reason.clone_into(&mut self.unavailable_text());
     }
 
     /// A broker answers again.
@@ -151,23 +205,22 @@ impl Health {
         if self.stopping.load(Relaxed) {
             return Readiness::Refusing("stopping".to_owned());
         }
-        let unavailable = self
-            .unavailable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let unavailable = self.unavailable_text().clone();
         if !unavailable.is_empty() {
-            return Readiness::Refusing(unavailable.clone());
+            return Readiness::Refusing(unavailable);
         }
         if !self.joined.load(Relaxed) {
             return Readiness::Refusing("no partitions assigned yet".to_owned());
         }
-        Readiness::Accepting
+        self.stalled(Instant::now())
+            .map_or(Readiness::Accepting, Readiness::Refusing)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ConsumerSettings, Group, StartOffset};
 
     #[track_caller]
     fn check(health: &Health, live: bool, reason: Option<&str>) {
@@ -196,5 +249,43 @@ mod tests {
         check(&health, true, Some("stopping"));
         health.break_liveness();
         check(&health, false, Some("a thread has ended unasked"));
+    }
+    #[test]
+    fn a_stall_makes_it_unready() {
+        let input = Subscription {
+            topics: vec!["in".to_owned()],
+            group: Group::Anonymous,
+            start_offset: StartOffset::Earliest,
+            stall_timeout: Duration::ZERO,
+            consumer: ConsumerSettings::default(),
+        };
+        let health = Health::new(&input);
+        health.assigned(20);
+        check(&health, true, None);
+        let now = Instant::now();
+        let place = |partition| TopicPartition {
+            topic: 0,
+            partition,
+        };
+        health.ledger().lag(place(3), 7, now);
+        let reason = "no progress for 0ns: in-3 (0 in flight, 7 not read)";
+        check(&health, true, Some(reason));
+        health.unavailable("localhost:9092: connection refused");
+        check(&health, true, Some("localhost:9092: connection refused"));
+        health.available();
+        for partition in 4..20 {
+            health.ledger().read(place(partition), 1, now);
+        }
+        let told = health.stalled(now);
+        assert!(
+            told.as_deref()
+                .is_some_and(|text| text.contains(", in-10 (1 in flight, 0 not read) and 9 more")),
+            "{told:?}"
+        );
+        for partition in 4..20 {
+            health.ledger().settle(place(partition), Fate::Odd, 1, now);
+        }
+        health.ledger().revoke(&[place(3)], now);
+        check(&health, true, None);
     }
 }

@@ -56,6 +56,7 @@ mod consumer;
 mod dead_letter;
 mod error;
 mod health;
+mod ledger;
 mod limits;
 mod logger;
 mod offsets;

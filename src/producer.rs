@@ -1,7 +1,6 @@
 //! Body of the threads `producer-even` and `producer-odd`: takes batches, sends them, tells the consumer what is delivered. Each owns its
 //! Kafka producer. When the consumer closes the channel it drains and ends.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -11,7 +10,8 @@ use crate::client::{Batch, Producer};
 use crate::config::Invalid;
 use crate::error::Error;
 use crate::health::Health;
-use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, IDLE_POLL, WARNING_INTERVAL};
+use crate::ledger::Fate;
+use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, IDLE_POLL, POLL, WARNING_INTERVAL};
 use crate::route::Lane;
 use crate::thread::Stop;
 use crate::throttle::Throttle;
@@ -60,7 +60,8 @@ pub(crate) fn run<P: Producer>(
             }
             producer.poll(Duration::ZERO)?;
         } else {
-            producer.poll(ACKNOWLEDGEMENT_POLL)?;
+            // Nothing but an acknowledgement, which ends the wait, makes room.
+            producer.poll(POLL)?;
         }
         desk.take_delivered(&mut producer)?;
     }
@@ -132,10 +133,13 @@ impl Desk<'_> {
             }
         }
         if matches!(self.invalid, Invalid::Skip) {
-            self.health
-                .counters
-                .skipped
-                .fetch_add(batch.refused.len() as u64, Relaxed);
+            let now = Instant::now();
+            let mut ledger = self.health.ledger();
+            for refused in &batch.refused {
+                if let Some(record) = batch.get(refused.place) {
+                    ledger.settle(record.origin.partition, Fate::Skipped, 1, now);
+                }
+            }
         }
         batch.retarget_refused(self.topics);
         Ok(())
@@ -143,16 +147,15 @@ impl Desk<'_> {
 
     /// Counts what was acknowledged.
     fn count(&self, batch: &Batch) {
-        let dead_lettered = batch.count(Topics::is_dead_letter);
-        let routed = batch.count(|output| !Topics::is_dead_letter(output));
-        let lane = match self.outlet.lane {
-            Lane::Even => &self.health.counters.even,
-            Lane::Odd => &self.health.counters.odd,
-        };
-        lane.fetch_add(routed, Relaxed);
-        self.health
-            .counters
-            .dead_lettered
-            .fetch_add(dead_lettered, Relaxed);
+        let now = Instant::now();
+        let mut ledger = self.health.ledger();
+        for (partition, output, records) in batch.tallies() {
+            let fate = match self.outlet.lane {
+                _ if Topics::is_dead_letter(output) => Fate::DeadLettered,
+                Lane::Even => Fate::Even,
+                Lane::Odd => Fate::Odd,
+            };
+            ledger.settle(partition, fate, records, now);
+        }
     }
 }

@@ -48,7 +48,12 @@ impl Service {
     /// Starts the threads. The actuator's port is bound first: a port that is taken is told before Kafka is touched.
     pub(crate) fn start(config: Config) -> Result<Self, Error> {
         let config = Arc::new(config);
-        let health = Arc::new(Health::default());
+        let health = Arc::new(
+            config
+                .role
+                .input()
+                .map_or_else(Health::default, Health::new),
+        );
         let events = bounded(EVENTS);
         let actuator_ends = Arc::new(AtomicBool::new(false));
         let bound = actuator::bind(&config.actuator)?;
@@ -139,7 +144,7 @@ impl Service {
         signals.0.close();
         actuator_ends.store(true, Relaxed);
         errors.extend(join(vec![signals.1, actuator], &events.1, deadline));
-        log::info!("stopped: {}", health.counters.summary(role));
+        log::info!("stopped: {}", health.summary(role));
         // What a thread ended with says more than that it ended.
         if errors.is_empty() {
             errors.extend(unasked);
@@ -259,7 +264,7 @@ fn start_router<C: Client>(
     let (cluster, health, stop) = (cluster.clone(), health.clone(), stop.clone());
     let body = move || {
         let consumer = C::consumer(&cluster, &settings.input, &topics)?;
-        let sorter = Sorter::new(&topics, &settings.invalid, &health, bounds.round_bytes);
+        let sorter = Sorter::new(&topics, &settings.invalid, bounds.round_bytes);
         consumer::run(
             consumer,
             lanes,

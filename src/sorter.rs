@@ -1,6 +1,5 @@
 //! The router's part of the thread `consumer`: decides where each record goes.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::client::batch::Origin;
@@ -9,7 +8,6 @@ use crate::config::Invalid;
 use crate::consumer::{Handler, Round};
 use crate::dead_letter;
 use crate::error::Error;
-use crate::health::Health;
 use crate::limits::WARNING_INTERVAL;
 use crate::route::{self, Lane, Reason, Route};
 use crate::throttle::Throttle;
@@ -19,23 +17,16 @@ use crate::topics::Topics;
 pub(crate) struct Sorter<'a> {
     topics: &'a Topics,
     invalid: &'a Invalid,
-    health: &'a Health,
     round_bytes: usize,
     warnings: Throttle,
 }
 
 impl<'a> Sorter<'a> {
     /// For these topics, with what is to become of a record that cannot be routed.
-    pub(crate) fn new(
-        topics: &'a Topics,
-        invalid: &'a Invalid,
-        health: &'a Health,
-        round_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(topics: &'a Topics, invalid: &'a Invalid, round_bytes: usize) -> Self {
         Self {
             topics,
             invalid,
-            health,
             round_bytes,
             warnings: Throttle::new(WARNING_INTERVAL),
         }
@@ -48,14 +39,14 @@ impl Handler for Sorter<'_> {
         match route::route(record.value) {
             Route::To(Lane::Even) => round.even.push(Topics::EVEN, Lane::Even.prefix(), record),
             Route::To(Lane::Odd) => round.odd.push(Topics::ODD, Lane::Odd.prefix(), record),
-            Route::Skip => count(&self.health.counters.skipped),
+            Route::Skip => round.skip(record.partition),
             Route::Invalid(reason) => self.invalid(reason, record, round)?,
         }
         let full = round.even.bytes() + round.odd.bytes() >= self.round_bytes;
         Ok(if full { Room::Full } else { Room::Left })
     }
 
-    fn settle(&mut self) -> Result<(), Error> {
+    fn settle(&mut self, _round: &Round) -> Result<(), Error> {
         // Its records are settled by their delivery.
         Ok(())
     }
@@ -82,7 +73,7 @@ impl Sorter<'_> {
                 });
             }
             Invalid::Skip => {
-                count(&self.health.counters.skipped);
+                round.skip(partition);
                 "skipped"
             }
             Invalid::DeadLetter(_) => {
@@ -111,8 +102,4 @@ impl Sorter<'_> {
         }
         Ok(())
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }

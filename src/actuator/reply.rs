@@ -3,11 +3,17 @@
 //! Health and info stay 200 as long as the process can heal by itself: Data Flow's defaults probe them, and a restart for a broker
 //! that is away would only add to the trouble. The truth about the work is told by readiness.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use serde_json::{Map, Value, json};
 
 use super::accept::{ACTUATOR_JSON, Form, JSON, TEXT, prefer};
 use crate::config::{Info, RoleName};
-use crate::health::{Health, Readiness};
+use crate::health::{self, Health, Readiness};
+use crate::ledger::Account;
+
+/// Partitions whose accounts the health tells, so that its answer stays below 50 KB.
+const MAX_PARTITIONS: usize = 256;
 
 /// What a client is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,15 +229,29 @@ fn root(form: Form, role: RoleName, health: &Health, show_details: bool) -> Repl
     document(form, http_status(status), &body)
 }
 
+/// What became of the records: in all, and of each partition that was ever assigned.
 fn counters(role: RoleName, health: &Health) -> Value {
-    let mut counters: Map<String, Value> = health
-        .counters
-        .of(role)
-        .into_iter()
-        .map(|(name, count)| (name.to_owned(), count.into()))
+    if role == RoleName::Time {
+        return json!({ "sent": health.sent.load(Relaxed) });
+    }
+    let object = |account: &Account| -> Map<String, Value> {
+        let counts = health::counts(role, account).into_iter();
+        counts
+            .map(|(name, count)| (name.to_owned(), count.into()))
+            .collect()
+    };
+    let ledger = health.ledger();
+    let accounts = ledger.accounts();
+    let left_out = accounts.len().saturating_sub(MAX_PARTITIONS);
+    let partitions: Map<String, Value> = accounts
+        .take(MAX_PARTITIONS)
+        .map(|(partition, account)| (health.name(partition), object(account).into()))
         .collect();
-    if role != RoleName::Time {
-        counters.insert("assignedPartitions".to_owned(), health.partitions().into());
+    let mut counters = object(&ledger.total());
+    counters.insert("assignedPartitions".to_owned(), health.partitions().into());
+    counters.insert("partitions".to_owned(), partitions.into());
+    if left_out > 0 {
+        counters.insert("partitionsLeftOut".to_owned(), left_out.into());
     }
     counters.into()
 }
@@ -300,9 +320,14 @@ fn info_text(info: &Info) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use std::sync::atomic::Ordering::Relaxed;
+    use std::time::Instant;
 
     use super::*;
+    use crate::config::{
+        ConsumerSettings, DEFAULT_STALL_TIMEOUT, Group, StartOffset, Subscription,
+    };
+    use crate::ledger::Fate;
+    use crate::offsets::TopicPartition;
 
     fn info() -> Info {
         Info {
@@ -327,7 +352,13 @@ mod tests {
     }
 
     fn ready() -> Health {
-        let health = Health::default();
+        let health = Health::new(&Subscription {
+            topics: vec!["timeDest".to_owned()],
+            group: Group::Anonymous,
+            start_offset: StartOffset::Earliest,
+            stall_timeout: DEFAULT_STALL_TIMEOUT,
+            consumer: ConsumerSettings::default(),
+        });
         health.assigned(2);
         health
     }
@@ -414,30 +445,42 @@ mod tests {
             json!({ "status": "OUT_OF_SERVICE", "details": reason }),
         );
         check_details("/livez", &waiting, true, 200, json!({ "status": "UP" }));
-        let router = |count: u64, partitions: u64| {
-            json!({ "status": "UP", "details": {
-                "input": count, "even": 0, "odd": 0, "deadLettered": 0, "skipped": 0, "assignedPartitions": partitions } })
+        let router = |counts: Value, assigned: u64, partitions: Value| {
+            let mut details = counts;
+            details["assignedPartitions"] = assigned.into();
+            details["partitions"] = partitions;
+            json!({ "status": "UP", "details": details })
         };
+        let none = json!({ "input": 0, "even": 0, "odd": 0, "deadLettered": 0, "skipped": 0, "inFlight": 0 });
+        let some = json!({ "input": 7, "even": 3, "odd": 0, "deadLettered": 0, "skipped": 2, "inFlight": 2, "lag": 9 });
         let body = json!({
             "status": "UP",
             "components": {
                 "binders": { "status": "UNKNOWN", "components": { "kafka": { "status": "UNKNOWN", "details": reason } } },
                 "livenessState": { "status": "UP" },
                 "readinessState": { "status": "OUT_OF_SERVICE", "details": reason },
-                "router": router(0, 0),
+                "router": router(none, 0, json!({})),
             },
             "groups": ["liveness", "readiness"],
         });
         check_details("/health", &waiting, true, 200, body);
         let ready = ready();
-        ready.counters.input.store(7, Relaxed);
+        let now = Instant::now();
+        let place = TopicPartition {
+            topic: 0,
+            partition: 1,
+        };
+        ready.ledger().read(place, 7, now);
+        ready.ledger().settle(place, Fate::Even, 3, now);
+        ready.ledger().settle(place, Fate::Skipped, 2, now);
+        ready.ledger().lag(place, 9, now);
         let body = json!({
             "status": "UP",
             "components": {
                 "binders": { "status": "UP", "components": { "kafka": { "status": "UP" } } },
                 "livenessState": { "status": "UP" },
                 "readinessState": { "status": "UP" },
-                "router": router(7, 2),
+                "router": router(some.clone(), 2, json!({ "timeDest-1": some })),
             },
             "groups": ["liveness", "readiness"],
         });
@@ -447,9 +490,16 @@ mod tests {
     #[test]
     fn each_role_tells_its_own() {
         let health = ready();
-        health.counters.input.store(7, Relaxed);
-        health.counters.printed.store(6, Relaxed);
-        health.counters.sent.store(5, Relaxed);
+        let now = Instant::now();
+        for partition in 0..300 {
+            let place = TopicPartition {
+                topic: 0,
+                partition,
+            };
+            health.ledger().read(place, 2, now);
+            health.ledger().settle(place, Fate::Printed, 1, now);
+        }
+        health.sent.store(5, Relaxed);
         for (role, details, bindings) in [
             (
                 RoleName::Time,
@@ -458,7 +508,7 @@ mod tests {
             ),
             (
                 RoleName::Log,
-                json!({ "input": 7, "printed": 6, "assignedPartitions": 2 }),
+                json!({ "input": 600, "printed": 300, "inFlight": 300, "assignedPartitions": 2, "partitionsLeftOut": 44 }),
                 json!([{ "input": "timeDest" }, {}]),
             ),
         ] {
@@ -481,9 +531,12 @@ mod tests {
                 let reply = reply("GET", target, None, &health, &info, true);
                 serde_json::from_str(&reply.body).unwrap()
             };
+            let mut told = get("/health")["components"][role.name()]["details"].take();
+            let partitions = told.as_object_mut().unwrap().remove("partitions");
+            assert_eq!(told, details);
             assert_eq!(
-                get("/health")["components"][role.name()]["details"],
-                details
+                partitions.map_or(0, |partitions| partitions.as_object().unwrap().len()),
+                if role == RoleName::Log { 256 } else { 0 }
             );
             let told = &get("/info")[role.name()];
             assert_eq!(json!([told["inputs"], told["outputs"]]), bindings);

@@ -3,6 +3,7 @@
 //! buffers are used again.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::records::{Headers, HeadersBuffer, NO_TIMESTAMP, RawRecord, Stamp, Writer, varint_len};
 use super::{Record, Timestamp};
@@ -142,6 +143,16 @@ impl Origins {
             appended,
         });
         self.deltas.push(0);
+    }
+
+    /// Of each run its partition and the indexes of its records.
+    fn runs(&self) -> impl Iterator<Item = (TopicPartition, Range<usize>)> {
+        let ends = self.runs.iter().skip(1).map(|run| run.first);
+        let ends = ends.chain([self.deltas.len()]);
+        self.runs
+            .iter()
+            .zip(ends)
+            .map(|(run, end)| (run.partition, run.first..end))
     }
 
     fn get(&self, index: usize) -> Option<(&Run, i64)> {
@@ -379,16 +390,21 @@ impl Batch {
         records.map(move |(index, (at, _))| Place { part, index, at })
     }
 
-    /// Records in it, by topic: routed to `output` for which `of` holds.
-    pub(crate) fn count(&self, of: impl Fn(Output) -> bool) -> u64 {
-        let parts = self.parts.iter().filter(|part| of(part.output));
-        let refused = self.refused.iter().filter(|refused| {
-            self.parts
-                .get(refused.place.part)
-                .is_some_and(|part| of(part.output))
-        });
-        let count: u64 = parts.map(|part| u64::from(part.count.unsigned_abs())).sum();
-        count.saturating_sub(refused.count() as u64)
+    /// Where its records were read, and what for: a partition, the topic they were written to, and how many; those that were refused are
+    /// none of them. A partition can come more than once.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (TopicPartition, Output, u64)> {
+        self.parts
+            .iter()
+            .enumerate()
+            .flat_map(move |(number, part)| {
+                part.origins.runs().map(move |(partition, indexes)| {
+                    let refused = self.refused.iter().filter(|refused| {
+                        refused.place.part == number && indexes.contains(&refused.place.index)
+                    });
+                    let count = indexes.len().saturating_sub(refused.count());
+                    (partition, part.output, count as u64)
+                })
+            })
     }
 
     /// Records in it.
@@ -588,7 +604,12 @@ mod tests {
         let places: Vec<Place> = batch.iter().map(|(place, _)| place).collect();
         batch.refuse(places[2], Refusal::TooLarge);
         batch.refuse(places[1], Refusal::Invalid("bad time".to_owned()));
-        assert_eq!(batch.count(|output| output == Topics::EVEN), 2);
+        let partition = TopicPartition {
+            topic: 0,
+            partition: 3,
+        };
+        let tallies: Vec<_> = batch.tallies().collect();
+        assert_eq!(tallies, [(partition, Topics::EVEN, 2)]);
         batch.retarget_refused(&topics());
         check(
             &batch,

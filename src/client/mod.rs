@@ -181,6 +181,12 @@ pub(crate) trait Consumer {
         Ok(())
     }
 
+    /// Records of each partition that are not read yet, as the brokers last told; nothing of a client that does not know. What cannot be
+    /// fetched counts as one at least.
+    fn lags(&self) -> Vec<(TopicPartition, u64)> {
+        Vec::new()
+    }
+
     /// The oldest event not yet told.
     fn event(&mut self) -> Option<Event>;
 

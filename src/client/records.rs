@@ -46,6 +46,9 @@ pub(crate) enum Found {
     Partial,
 }
 
+/// The offsets of a batch are this and 32 bits more, so that none of them, nor the one behind it, is beyond what an offset can be.
+const MAX_BASE_OFFSET: i64 = i64::MAX - (1 << 32);
+
 impl BatchHeader {
     /// What stands at the beginning of `bytes`; none where it is nothing that Kafka writes.
     pub(crate) fn find(bytes: &[u8]) -> Option<Found> {
@@ -74,7 +77,9 @@ impl BatchHeader {
             producer_id: i64::from_be_bytes(be(bytes, 43)?),
             count: i32::from_be_bytes(be(bytes, 57)?),
         };
-        let sound = header.base_offset >= 0 && header.last_offset_delta >= 0 && header.count >= 0;
+        let sound = (0..=MAX_BASE_OFFSET).contains(&header.base_offset)
+            && header.last_offset_delta >= 0
+            && header.count >= 0;
         sound.then_some(Found::Batch(header))
     }
 
@@ -87,9 +92,7 @@ impl BatchHeader {
 
     /// The offset behind its last.
     pub(crate) fn next_offset(&self) -> i64 {
-        self.base_offset
-            .saturating_add(i64::from(self.last_offset_delta))
-            .saturating_add(1)
+        self.base_offset + i64::from(self.last_offset_delta) + 1
     }
 
     /// Number of the codec: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
@@ -547,6 +550,13 @@ mod tests {
             let mut bytes = BATCH;
             bytes[16] = magic;
             assert_eq!(BatchHeader::find(&bytes), found);
+        }
+        // An offset that has no next one, and one before the first.
+        for high in [0x7f, 0xff] {
+            let mut bytes = BATCH;
+            bytes[..8].fill(0xff);
+            bytes[0] = high;
+            assert_eq!(BatchHeader::find(&bytes), None);
         }
     }
 

@@ -32,10 +32,11 @@ pub(super) const GIVEN_BY_DATA_FLOW: [&str; 4] = [
 ];
 
 /// Properties that the roles with an input read.
-pub(super) const INPUT: [&str; 8] = [
+pub(super) const INPUT: [&str; 9] = [
     "spring.cloud.stream.bindings.input.destination",
     "spring.cloud.stream.bindings.input.group",
     "spring.cloud.stream.kafka.bindings.input.consumer.startOffset",
+    "parity-router.stall-timeout",
     "spring.cloud.stream.kafka.bindings.input.consumer.autoRebalanceEnabled",
     "spring.cloud.stream.bindings.input.consumer.instanceIndex",
     "spring.cloud.stream.bindings.input.consumer.instanceCount",

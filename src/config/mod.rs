@@ -84,6 +84,15 @@ impl Role {
             Self::Log(_) => RoleName::Log,
         }
     }
+
+    /// What it reads, if anything.
+    pub(crate) fn input(&self) -> Option<&Subscription> {
+        match self {
+            Self::Router(settings) => Some(&settings.input),
+            Self::Time(_) => None,
+            Self::Log(settings) => Some(&settings.input),
+        }
+    }
 }
 
 /// Where Kafka is.
@@ -110,9 +119,14 @@ pub(crate) struct Subscription {
     pub(crate) group: Group,
     /// Where a group without a committed offset starts.
     pub(crate) start_offset: StartOffset,
+    /// `parity-router.stall-timeout`: how long a partition with something to do may not get on.
+    pub(crate) stall_timeout: Duration,
     /// How it is read.
     pub(crate) consumer: ConsumerSettings,
 }
+
+/// Where `parity-router.stall-timeout` does not say: as long as Kafka's clients wait for an answer (`request.timeout.ms`).
+pub(crate) const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the router works with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::kafka::Setting;
 use super::known;
+use super::roles::MILLISECOND;
 use super::{
-    ActuatorSettings, ClientKind, Cluster, Config, Group, Info, Invalid, Role, RoleName,
-    RouterSettings, StartOffset, Subscription, TopicSettings,
+    ActuatorSettings, ClientKind, Cluster, Config, DEFAULT_STALL_TIMEOUT, Group, Info, Invalid,
+    Role, RoleName, RouterSettings, StartOffset, Subscription, TopicSettings,
 };
 use crate::error::Problem;
 use crate::properties::{Properties, Value};
@@ -17,6 +19,9 @@ pub(super) const DEFAULT_GROUP: &str = "parity-router";
 
 /// The client of who names none.
 const DEFAULT_CLIENT: ClientKind = ClientKind::Native;
+
+/// A shorter one would tell of every group that is joined and every broker that starts.
+const SHORTEST_STALL: Duration = Duration::from_secs(1);
 
 /// Data Flow's names for the stream and for the application in it.
 pub(super) const STREAM_NAME: &str = "spring.cloud.dataflow.stream.name";
@@ -162,6 +167,7 @@ impl Reader<'_> {
                     topics: topics.clone(),
                     group,
                     start_offset,
+                    stall_timeout: self.stall_timeout(),
                     consumer: self.consumer_settings(),
                 },
                 even_producer: self.producer_settings("even"),
@@ -278,6 +284,15 @@ impl Reader<'_> {
             "latest" => StartOffset::Latest,
             _ => self.not_allowed(NAME, &value, "earliest or latest", default),
         }
+    }
+
+    /// How long a partition may not get on.
+    pub(super) fn stall_timeout(&mut self) -> Duration {
+        const NAME: &str = "parity-router.stall-timeout";
+        let given = self.given(NAME);
+        given
+            .and_then(|value| self.duration(NAME, &value, MILLISECOND, SHORTEST_STALL))
+            .unwrap_or(DEFAULT_STALL_TIMEOUT)
     }
 
     fn invalid(&mut self, inputs: &[String], outputs: &[&str], group: &Group) -> Invalid {
@@ -635,6 +650,7 @@ mod tests {
                     topics: vec!["timeDest".to_owned()],
                     group: Group::Named("parity-router".to_owned()),
                     start_offset: StartOffset::Earliest,
+                    stall_timeout: DEFAULT_STALL_TIMEOUT,
                     consumer: ConsumerSettings::default(),
                 },
                 even: "evenDest".to_owned(),

@@ -13,7 +13,7 @@ use crate::properties::Value;
 use crate::roles::log::Expression;
 use crate::roles::time::DatePattern;
 
-const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Spring's default of the pollers.
 const SECOND: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ impl Reader<'_> {
     }
 
     /// A number of units, or a duration as Spring Boot reads it ("Converting Durations").
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         name: &str,
         value: &Value,
@@ -152,6 +152,7 @@ impl Reader<'_> {
                 topics,
                 group,
                 start_offset,
+                stall_timeout: self.stall_timeout(),
                 consumer: self.consumer_settings(),
             },
             name: self.logger_name(),

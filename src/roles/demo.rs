@@ -14,11 +14,12 @@ use log::{Level, LevelFilter};
 use crate::cli::DemoSettings;
 use crate::client::{EmbeddedBroker, Librdkafka};
 use crate::config::{
-    Cluster, Config, ConsumerSettings, Group, LogSettings, Pace, Poller, ProducerSettings,
-    RoleName, StartOffset, Subscription, TimeSettings,
+    Cluster, Config, ConsumerSettings, DEFAULT_STALL_TIMEOUT, Group, LogSettings, Pace, Poller,
+    ProducerSettings, RoleName, StartOffset, Subscription, TimeSettings,
 };
 use crate::error::Error;
 use crate::health::Health;
+use crate::ledger::Fate;
 use crate::limits::POLL;
 use crate::logger;
 use crate::properties::Properties;
@@ -81,7 +82,7 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
         let events = loggers.events.clone();
         move || {
             while !stop.is_set()
-                && count.is_none_or(|count| health.counters.printed.load(Relaxed) < count)
+                && count.is_none_or(|count| health.ledger().total().of(Fate::Printed) < count)
             {
                 std::thread::sleep(POLL);
             }
@@ -94,11 +95,9 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
     let router = service.health().clone();
     let routed = service.run();
     let until = Instant::now() + PRINTED_WITHIN;
-    let (even, odd) = (
-        router.counters.even.load(Relaxed),
-        router.counters.odd.load(Relaxed),
-    );
-    let printed = || loggers.health.counters.printed.load(Relaxed);
+    let total = router.ledger().total();
+    let (even, odd) = (total.of(Fate::Even), total.of(Fate::Odd));
+    let printed = || loggers.health.ledger().total().of(Fate::Printed);
     while routed.is_ok() && printed() < even + odd && Instant::now() < until {
         std::thread::sleep(POLL / 10);
     }
@@ -106,7 +105,7 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
     let threads = threads.into_iter().map(Running::join);
     let ended = threads.fold(Ok(()), Result::and);
     let seconds = started.elapsed().as_secs_f64();
-    let sent = source.counters.sent.load(Relaxed);
+    let sent = source.sent.load(Relaxed);
     let mut summary = format!(
         "{sent} timestamps sent in {seconds:.1} s, {even} routed to evenDest, {odd} to oddDest"
     );
@@ -169,6 +168,7 @@ impl Loggers {
                 // There is one of each, and nothing is left to go on with.
                 group: Group::Anonymous,
                 start_offset: StartOffset::Earliest,
+                stall_timeout: DEFAULT_STALL_TIMEOUT,
                 consumer: ConsumerSettings::default(),
             },
             name: "log-sink".to_owned(),

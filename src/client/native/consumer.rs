@@ -672,6 +672,10 @@ impl crate::client::Consumer for Consumer {
         self.progress()
     }
 
+    fn lags(&self) -> Vec<(TopicPartition, u64)> {
+        self.fetcher.lags()
+    }
+
     fn event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }

@@ -54,6 +54,8 @@ struct Place {
     not_before: Option<Instant>,
     failures: u32,
     broken: u32,
+    /// The offset behind the last record that may be read, as its leader last told.
+    end: i64,
 }
 
 /// See the module.
@@ -184,6 +186,7 @@ impl Fetcher {
                 not_before: None,
                 failures: 0,
                 broken: 0,
+                end: 0,
             };
             self.places.insert(partition, place);
         }
@@ -207,6 +210,24 @@ impl Fetcher {
     /// Partitions that are read.
     pub(super) fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
         self.places.keys().copied()
+    }
+
+    /// See [`Consumer::lags`](crate::client::Consumer::lags).
+    pub(super) fn lags(&self) -> Vec<(TopicPartition, u64)> {
+        let fetched = self.fetched.iter().flat_map(|fetched| &fetched.parts);
+        let mut at: BTreeMap<TopicPartition, i64> = BTreeMap::new();
+        for part in fetched {
+            at.entry(part.partition).or_insert(part.next);
+        }
+        let places = self.places.iter();
+        places
+            .map(|(&partition, place)| {
+                let next = at.get(&partition).copied().unwrap_or(place.next);
+                let lag = place.end.saturating_sub(next);
+                let least = i64::from(place.start != Start::At || place.failures > 0);
+                (partition, lag.max(least).unsigned_abs())
+            })
+            .collect()
     }
 
     /// Lends nothing and fetches nothing until it is resumed.
@@ -424,6 +445,10 @@ impl Fetcher {
                     continue;
                 }
                 place.failures = 0;
+                place.end = match self.settings.isolation {
+                    Isolation::ReadCommitted => found.last_stable_offset,
+                    Isolation::ReadUncommitted => found.high_watermark,
+                };
                 let Some(records) = found.records.filter(|records| !records.is_empty()) else {
                     continue;
                 };

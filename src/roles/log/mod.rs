@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::str;
-use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 pub(crate) use expression::Expression;
 use expression::Message;
@@ -16,6 +16,7 @@ use crate::config::{Cluster, Group, LogSettings};
 use crate::consumer::{self, Handler, Lanes, Round};
 use crate::error::Error;
 use crate::health::Health;
+use crate::ledger::Fate;
 use crate::limits::ROUND_BYTES;
 use crate::thread::Stop;
 use crate::topics::Topics;
@@ -40,7 +41,6 @@ pub(crate) fn run<C: Client>(
         line,
         text: String::new(),
         lines: Vec::new(),
-        printed: 0,
     };
     let group = &settings.input.group;
     consumer::run(
@@ -62,7 +62,6 @@ struct Printer<'a, L> {
     line: L,
     text: String,
     lines: Vec<u8>,
-    printed: u64,
 }
 
 impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
@@ -75,7 +74,6 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
         };
         self.settings.expression.evaluate(&message, &mut self.text);
         (self.line)(&mut self.lines, &self.text);
-        self.printed += 1;
         Ok(if self.lines.len() >= ROUND_BYTES {
             Room::Full
         } else {
@@ -83,7 +81,7 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
         })
     }
 
-    fn settle(&mut self) -> Result<(), Error> {
+    fn settle(&mut self, round: &Round) -> Result<(), Error> {
         // What cannot be printed is not committed: somebody else may be able to.
         let mut out = io::stdout();
         out.write_all(&self.lines)
@@ -94,10 +92,11 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
             })?;
         self.lines.clear();
         self.lines.shrink_to(ROUND_BYTES);
-        self.health
-            .counters
-            .printed
-            .fetch_add(std::mem::take(&mut self.printed), Relaxed);
+        let now = Instant::now();
+        let mut ledger = self.health.ledger();
+        for progress in round.progress() {
+            ledger.settle(progress.partition, Fate::Printed, progress.read, now);
+        }
         Ok(())
     }
 }

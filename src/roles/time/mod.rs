@@ -156,10 +156,7 @@ impl<P: Producer> Source<'_, P> {
                     ),
                 });
             }
-            self.health
-                .counters
-                .sent
-                .fetch_add(batch.len() as u64, Relaxed);
+            self.health.sent.fetch_add(batch.len() as u64, Relaxed);
             self.unacknowledged_since = (self.producer.in_flight() > 0).then(Instant::now);
             if std::mem::take(&mut self.told) {
                 log::info!("topic {} acknowledges again", self.settings.output);

@@ -25,12 +25,6 @@ impl Producer {
                 Tag::Prepare => (),
             },
             Arrival::Lost(tags) => {
-                let is_missed = tags.iter().any(|tag| matches!(tag, Tag::Body { .. }))
-                    || self.cluster.is_away(&self.network);
-                if is_missed && self.held.len() > 0 {
-                    let reason = self.network.reason().to_owned();
-                    self.warn(now, &reason);
-                }
                 self.cluster.outdated();
                 for tag in tags {
                     self.lost(tag, now);
@@ -44,11 +38,12 @@ impl Producer {
         match tag {
             Tag::Metadata => self.cluster.unanswered(),
             Tag::Identity => self.identity_failed(now),
-            Tag::Body { line, id } => {
-                let back_off = self.network.settings().retry_backoff;
-                if let Some(line) = self.lines.get_mut(line) {
+            Tag::Body { line: number, id } => {
+                if let Some(line) = self.lines.get_mut(number) {
                     line.window.failed(id, true);
-                    line.rest(now, back_off);
+                    let (topic, partition) = (self.topics.output(line.output), line.partition);
+                    let what = format!("{topic}-{partition}: {}", self.network.reason());
+                    self.trouble(number, now, &what);
                 }
             }
             Tag::Prepare => (),
@@ -97,7 +92,10 @@ impl Producer {
         let error = ResponseError::try_from_code(answer.error_code);
         match verdict(error) {
             Verdict::Acknowledged => {
-                line.worked();
+                if line.worked() {
+                    let (topic, partition) = (self.topics.output(line.output), line.partition);
+                    log::info!("produce: {topic}-{partition} gets on again");
+                }
                 if let Some(body) = line.window.acknowledged(id) {
                     self.held.acknowledged(body.spans());
                 }
@@ -105,7 +103,6 @@ impl Producer {
             }
             Verdict::Again { doubtful, outdated } => {
                 line.window.failed(id, doubtful);
-                line.rest(now, back_off);
                 if outdated {
                     self.cluster.outdated();
                 }
@@ -128,7 +125,6 @@ impl Producer {
                     body.corrupt = true;
                 }
                 line.window.failed(id, false);
-                line.rest(now, back_off);
             }
             Verdict::TooLarge => {
                 return self.refused((number, id), None, |_| Refusal::TooLarge);
@@ -151,7 +147,7 @@ impl Producer {
         let (topic, partition) = (self.topics.output(line.output), line.partition);
         let words = error.map(|error| error.to_string()).unwrap_or_default();
         let what = format!("{topic}-{partition}: {words}");
-        self.warn(now, &what);
+        self.trouble(number, now, &what);
         Ok(())
     }
 

@@ -35,8 +35,8 @@ pub(super) struct Line {
     failures: u32,
     /// Nothing is sent before.
     pub(super) until: Option<Instant>,
-    /// Something failed since the last was sent.
-    rests: bool,
+    /// That it does not get on is told.
+    pub(super) is_troubled: bool,
 }
 
 impl Line {
@@ -49,7 +49,7 @@ impl Line {
             peer: None,
             failures: 0,
             until: None,
-            rests: false,
+            is_troubled: false,
         }
     }
 
@@ -131,21 +131,20 @@ impl Line {
         self.window.sent(id);
         self.peer = Some(peer);
         self.until = None;
-        self.rests = false;
     }
 
     /// Something failed: the line rests before it goes on. What fails along with it makes that no longer.
     pub(super) fn rest(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
-        if !self.rests {
+        if self.until.is_none_or(|until| until <= now) {
             self.until = Some(now + backoff(first, longest, self.failures));
             self.failures = self.failures.saturating_add(1);
-            self.rests = true;
         }
     }
 
-    /// Something was acknowledged.
-    pub(super) fn worked(&mut self) {
+    /// Something was acknowledged. Whether it was told that the line does not get on.
+    pub(super) fn worked(&mut self) -> bool {
         self.failures = 0;
+        std::mem::take(&mut self.is_troubled)
     }
 }
 

@@ -139,6 +139,19 @@ impl Producer {
         self.lines.iter().map(Line::waiting).sum()
     }
 
+    /// A line does not get on: it rests. That is told once, until something of it is acknowledged.
+    fn trouble(&mut self, number: usize, now: Instant, what: &str) {
+        let back_off = self.network.settings().retry_backoff;
+        if let Some(line) = self.lines.get_mut(number) {
+            line.rest(now, back_off);
+            if !std::mem::replace(&mut line.is_troubled, true) {
+                self.warn(now, what);
+            } else {
+                log::debug!("produce: {what}");
+            }
+        }
+    }
+
     fn warn(&mut self, now: Instant, what: &str) {
         if let Some(suppressed) = self.warnings.admit(now) {
             log::warn!(

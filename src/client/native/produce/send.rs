@@ -57,7 +57,7 @@ impl Producer {
         let Some((leader, address)) = self.cluster.leader(topic, partition) else {
             let what = format!("{topic}-{partition} has no leader");
             self.cluster.outdated();
-            self.warn(now, &what);
+            self.trouble(number, now, &what);
             return Ok(false);
         };
         let peer = Peer::Broker(leader);
@@ -70,7 +70,7 @@ impl Producer {
             if self.network.failures(peer) > 1 {
                 let what = format!("{topic}-{partition}: {}", self.network.reason());
                 self.cluster.outdated();
-                self.warn(now, &what);
+                self.trouble(number, now, &what);
             }
             return Ok(false);
         }

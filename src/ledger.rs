@@ -1,0 +1,272 @@
+//! What became of the records of each partition. Pure.
+//!
+//! Conservation: once nothing of a partition is in flight, `input = even + odd + dead-lettered + skipped`, and in the log sink
+//! `input = printed`. A partition that has something in flight, or left at the broker, and does not get on, is stalled.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::offsets::TopicPartition;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Acknowledged in the even topic.
+    Even,
+    /// Acknowledged in the odd topic.
+    Odd,
+    /// Acknowledged in a dead-letter topic.
+    DeadLettered,
+    /// A tombstone, or with `parity-router.invalid=skip` one that cannot be routed.
+    Skipped,
+    /// Printed by the log sink.
+    Printed,
+}
+
+impl Fate {
+    const COUNT: usize = 5;
+}
+
+/// Records of one partition, or of several, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Records that were read.
+    pub(crate) input: u64,
+    /// Records at the broker that were not read yet, as it last told; none where the client does not know.
+    pub(crate) lag: Option<u64>,
+    fates: [u64; Fate::COUNT],
+}
+
+impl Account {
+    /// Records with this fate.
+    pub(crate) fn of(&self, fate: Fate) -> u64 {
+        self.fates[fate as usize]
+    }
+
+    /// Records that were read and have no fate yet.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.input.saturating_sub(self.done())
+    }
+
+    /// Whether there is something to get on with.
+    fn waits(&self) -> bool {
+        self.in_flight() > 0 || self.lag.is_some_and(|lag| lag > 0)
+    }
+
+    fn done(&self) -> u64 {
+        self.fates.iter().sum()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.input += other.input;
+        self.lag = match (self.lag, other.lag) {
+            (Some(sum), Some(lag)) => Some(sum + lag),
+            (sum, lag) => sum.or(lag),
+        };
+        for (sum, count) in self.fates.iter_mut().zip(other.fates) {
+            *sum += count;
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} in, {} even, {} odd, {} dead-lettered, {} skipped, {} printed",
+            self.input,
+            self.of(Fate::Even),
+            self.of(Fate::Odd),
+            self.of(Fate::DeadLettered),
+            self.of(Fate::Skipped),
+            self.of(Fate::Printed)
+        )
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// As many as partitions that were ever assigned.
+    entries: BTreeMap<TopicPartition, Entry>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    account: Account,
+    /// Of a partition that has something in flight or left at the broker: since when, or since it got on last.
+    waits_since: Option<Instant>,
+}
+
+impl Entry {
+    fn has_got_on(&mut self, now: Instant) {
+        self.waits_since = self.account.waits().then_some(now);
+    }
+}
+
+impl Ledger {
+    /// So many records of the partition were read.
+    pub(crate) fn read(&mut self, partition: TopicPartition, records: u64, now: Instant) {
+        let entry = self.entries.entry(partition).or_default();
+        entry.account.input += records;
+        entry.has_got_on(now);
+    }
+
+    /// So many of them have this fate.
+    pub(crate) fn settle(
+        &mut self,
+        partition: TopicPartition,
+        fate: Fate,
+        records: u64,
+        now: Instant,
+    ) {
+        let entry = self.entries.entry(partition).or_default();
+        entry.account.fates[fate as usize] += records;
+        entry.has_got_on(now);
+    }
+
+    /// So many of the partition were not read yet.
+    pub(crate) fn lag(&mut self, partition: TopicPartition, records: u64, now: Instant) {
+        let entry = self.entries.entry(partition).or_default();
+        entry.account.lag = Some(records);
+        if entry.account.waits() {
+            entry.waits_since.get_or_insert(now);
+        } else {
+            entry.waits_since = None;
+        }
+    }
+
+    /// What is left of these partitions at the broker is another member's.
+    pub(crate) fn revoke(&mut self, partitions: &[TopicPartition], now: Instant) {
+        for partition in partitions {
+            if self.entries.contains_key(partition) {
+                self.lag(*partition, 0, now);
+            }
+        }
+    }
+
+    /// The account of each partition.
+    pub(crate) fn accounts(&self) -> impl ExactSizeIterator<Item = (TopicPartition, &Account)> {
+        let entries = self.entries.iter();
+        entries.map(|(&partition, entry)| (partition, &entry.account))
+    }
+
+    /// The sum of all accounts.
+    pub(crate) fn total(&self) -> Account {
+        let mut total = Account::default();
+        for (_, account) in self.accounts() {
+            total.add(account);
+        }
+        total
+    }
+
+    /// Partitions that have not got on for so long though something waits.
+    pub(crate) fn stalled(&self, now: Instant, after: Duration) -> Vec<(TopicPartition, &Account)> {
+        let stalled = self.entries.iter().filter(|(_, entry)| {
+            let since = entry.waits_since;
+            since.is_some_and(|since| now.saturating_duration_since(since) >= after)
+        });
+        stalled
+            .map(|(&partition, entry)| (partition, &entry.account))
+            .collect()
+    }
+
+    /// Partitions whose records do not add up, where nothing is in flight.
+    pub(crate) fn unbalanced(&self) -> Vec<(TopicPartition, &Account)> {
+        self.accounts()
+            .filter(|(_, account)| account.input != account.done())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: TopicPartition = TopicPartition {
+        topic: 0,
+        partition: 0,
+    };
+    const B: TopicPartition = TopicPartition {
+        topic: 1,
+        partition: 7,
+    };
+
+    #[track_caller]
+    fn check(ledger: &Ledger, now: Instant, stalled: &[TopicPartition], in_flight: u64) {
+        let found = ledger.stalled(now, Duration::from_secs(30));
+        let found: Vec<TopicPartition> = found.iter().map(|(partition, _)| *partition).collect();
+        assert_eq!(
+            (found.as_slice(), ledger.total().in_flight()),
+            (stalled, in_flight)
+        );
+    }
+
+    #[test]
+    fn records_add_up() {
+        let now = Instant::now();
+        let mut ledger = Ledger::default();
+        ledger.read(A, 10, now);
+        ledger.read(B, 5, now);
+        ledger.settle(A, Fate::Even, 4, now);
+        ledger.settle(A, Fate::Odd, 3, now);
+        ledger.settle(A, Fate::DeadLettered, 2, now);
+        ledger.settle(B, Fate::Printed, 5, now);
+        check(&ledger, now, &[], 1);
+        let unbalanced = |ledger: &Ledger| {
+            let found = ledger.unbalanced();
+            found
+                .iter()
+                .map(|(partition, _)| *partition)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(unbalanced(&ledger), [A]);
+        ledger.settle(A, Fate::Skipped, 1, now);
+        assert_eq!(unbalanced(&ledger), []);
+        // One too many is as wrong as one too few.
+        ledger.settle(B, Fate::Printed, 1, now);
+        assert_eq!(unbalanced(&ledger), [B]);
+        let total = ledger.total();
+        assert_eq!((total.input, total.of(Fate::Even)), (15, 4));
+        assert_eq!(ledger.accounts().len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_get_on_is_stalled() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut ledger = Ledger::default();
+        ledger.read(A, 2, at(0));
+        ledger.read(B, 1, at(10));
+        check(&ledger, at(29), &[], 3);
+        check(&ledger, at(30), &[A], 3);
+        check(&ledger, at(40), &[A, B], 3);
+        ledger.settle(A, Fate::Even, 1, at(41));
+        check(&ledger, at(70), &[B], 2);
+        check(&ledger, at(71), &[A, B], 2);
+        ledger.settle(A, Fate::Odd, 1, at(72));
+        ledger.settle(B, Fate::Odd, 1, at(72));
+        check(&ledger, at(999), &[], 0);
+    }
+
+    #[test]
+    fn what_is_not_read_is_stalled() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut ledger = Ledger::default();
+        ledger.lag(A, 0, at(0));
+        check(&ledger, at(99), &[], 0);
+        ledger.lag(A, 3, at(100));
+        ledger.lag(A, 4, at(120));
+        check(&ledger, at(129), &[], 0);
+        check(&ledger, at(130), &[A], 0);
+        // Reading is getting on.
+        ledger.read(A, 1, at(131));
+        ledger.settle(A, Fate::Skipped, 1, at(131));
+        check(&ledger, at(160), &[], 0);
+        check(&ledger, at(161), &[A], 0);
+        ledger.revoke(&[A], at(162));
+        check(&ledger, at(999), &[], 0);
+    }
+}
