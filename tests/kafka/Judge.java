@@ -23,6 +23,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.CreateTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
@@ -304,7 +305,13 @@ public final class Judge {
     private static boolean deleteTopic(String brokers, String topic) throws Exception {
         try (Admin admin = admin(brokers)) {
             admin.deleteTopics(List.of(topic)).all().get();
-            return eventually(() -> !admin.listTopics().names().get().contains(topic));
+            // With ZooKeeper it goes in steps, and is gone when it can be made again.
+            NewTopic again = new NewTopic(topic, Optional.of(1), Optional.empty());
+            return eventually(() -> {
+                boolean listed = admin.listTopics().names().get().contains(topic);
+                admin.createTopics(List.of(again), new CreateTopicsOptions().validateOnly(true)).all().get();
+                return !listed;
+            });
         }
     }
 
@@ -351,6 +358,11 @@ public final class Judge {
         try (Admin admin = admin(brokers); KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
             List<TopicPartition> partitions = new ArrayList<>();
             for (String input : inputs.split(",")) {
+                // With ZooKeeper, a broker that has just begun is up before it knows of any topic.
+                if (!eventually(() -> !partitionsOf(consumer, input).isEmpty())) {
+                    System.out.println("there is no topic " + input);
+                    return false;
+                }
                 partitions.addAll(partitionsOf(consumer, input));
             }
             // A group that has read all has not always committed the end: there may be what only brokers read, the ends of transactions.
