@@ -149,7 +149,7 @@ transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
-# The records' timestamps are years old: by default they would be gone after a while.
+# Some records' timestamps are years old: by default they would be gone after a while.
 log.retention.ms=-1
 P
     if [[ $kafka == 2.* ]]; then

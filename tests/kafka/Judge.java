@@ -98,6 +98,12 @@ public final class Judge {
         };
     }
 
+    /**
+     * The time of the first numbered record. Not a time long ago: a broker that starts forgets the producers whose last record has a timestamp
+     * older than its producer.id.expiration.ms (a day; before Kafka 3.4 seven), and then appends again what it has already.
+     */
+    private static final long SINCE = System.currentTimeMillis();
+
     /** Ports that are free now. */
     private static boolean ports(int count) throws Exception {
         List<ServerSocket> sockets = new ArrayList<>();
@@ -171,7 +177,7 @@ public final class Judge {
     private static ProducerRecord<byte[], byte[]> numbered(String topic, int partition, int number) {
         byte[] value = String.format("%010d 11/23/26 17:56:%02d", number, number % 60).getBytes(StandardCharsets.UTF_8);
         byte[] key = number % 3 == 0 ? null : ("key" + number % 100).getBytes(StandardCharsets.UTF_8);
-        ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, partition, 1_700_000_000_000L + number, key, value);
+        ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, partition, SINCE + number, key, value);
         for (int h = 0; h < number % 4; h++) {
             record.headers().add(new RecordHeader("h" + h, h == 1 ? null : new byte[] {(byte) number, 0, (byte) 0xff}));
         }
