@@ -13,7 +13,7 @@ use crate::health::Health;
 use crate::ledger::Fate;
 use crate::limits::{
     COMMIT_INTERVAL, COMMIT_WITHIN, LEAVE_WITHIN, PAUSE_AFTER, POLL, REVOKE_WITHIN,
-    WARNING_INTERVAL,
+    TRANSACTION_INTERVAL, WARNING_INTERVAL,
 };
 use crate::offsets::{NextOffset, OffsetTracker, TopicPartition};
 use crate::prepare::prepare;
@@ -32,6 +32,8 @@ pub(crate) struct Lanes {
     pub(crate) delivered: Receiver<Batch>,
     /// How much may be on the way.
     pub(crate) bounds: Bounds,
+    /// Outputs and offsets are one transaction: a commit ends it.
+    pub(crate) is_transactional: bool,
 }
 
 impl Lanes {
@@ -43,6 +45,7 @@ impl Lanes {
             even,
             delivered: bounded(0).1,
             bounds,
+            is_transactional: false,
         }
     }
 }
@@ -134,6 +137,9 @@ pub(crate) fn run<C: Consumer>(
         tracker: OffsetTracker::default(),
         assigned: Vec::new(),
         commits: matches!(group, Group::Named(_)),
+        commit_after: now,
+        is_transactional: lanes.is_transactional,
+        transaction: Stage::Open,
         tick_after: now,
         stalled: false,
         full_since: None,
@@ -146,8 +152,19 @@ pub(crate) fn run<C: Consumer>(
     };
     let read =
         prepare(health, stop, || reader.consumer.prepare()).and_then(|()| reader.read_until(stop));
-    let drained = reader.drain(stop, read.is_ok());
+    let drained = reader.drain(stop, &read);
     read.and(drained)
+}
+
+/// How far the end of a transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Records are dispatched.
+    Open,
+    /// No more are; what was dispatched is being delivered.
+    Ending,
+    /// Everything is delivered, and the commit under way.
+    Committing,
 }
 
 struct Reader<'a, C: Consumer, T> {
@@ -162,6 +179,9 @@ struct Reader<'a, C: Consumer, T> {
     tracker: OffsetTracker,
     assigned: Vec<TopicPartition>,
     commits: bool,
+    commit_after: Instant,
+    is_transactional: bool,
+    transaction: Stage,
     tick_after: Instant,
     /// Some partition does not get on, and that is told.
     stalled: bool,
@@ -180,8 +200,11 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     fn read_until(&mut self, stop: &Stop) -> Result<(), Error> {
         while !stop.is_set() {
             self.take_delivered();
-            self.tick()?;
-            if self.tracker.in_flight() >= self.bounds.rounds {
+            self.tick();
+            self.commit_if_due()?;
+            if self.transaction != Stage::Open {
+                self.end_transaction()?;
+            } else if self.tracker.in_flight() >= self.bounds.rounds {
                 self.wait_for_room()?;
             } else {
                 if self.paused {
@@ -206,10 +229,16 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         };
         let mut failure = None;
         let most = self.bounds.round_records;
+        let timeout = if self.is_transactional {
+            // What was read last is to be seen soon.
+            POLL.min(self.commit_after.saturating_duration_since(Instant::now()))
+        } else {
+            POLL
+        };
         let Self {
             consumer, handler, ..
         } = self;
-        let polled = consumer.poll(POLL, |record| match handler.take(&record, &mut round) {
+        let polled = consumer.poll(timeout, |record| match handler.take(&record, &mut round) {
             Ok(room) => {
                 round.records += 1;
                 let progress = round.of(record.partition);
@@ -363,22 +392,64 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     self.consumer.pause()?;
                     let deadline = Instant::now() + REVOKE_WITHIN;
                     self.await_deliveries(deadline)?;
-                    self.await_commit(deadline)?;
+                    if !(self.is_transactional && self.tracker.in_flight() > 0) {
+                        self.await_commit(deadline)?;
+                    }
+                    self.abort_unless_committed("partitions are revoked")?;
                     self.give_up(&partitions)?;
                 }
                 Event::Lost(partitions) => {
+                    self.abort_unless_committed("partitions are lost")?;
                     log::warn!(
                         "partitions lost: what of them is in flight will be routed again by another member"
                     );
                     self.give_up(&partitions)?;
                 }
-                Event::Committed(offsets) => self.tracker.confirm(&offsets),
+                Event::Committed(offsets) => self.confirm(&offsets),
                 Event::CommitFailed(reason) => self.warn_commit(&reason),
                 Event::Unavailable(reason) => self.unavailable(&reason),
                 Event::Available => self.available(),
             }
         }
         Ok(())
+    }
+
+    fn confirm(&mut self, offsets: &[NextOffset]) {
+        self.tracker.confirm(offsets);
+        if self.is_transactional {
+            self.health.ledger().commit();
+        }
+    }
+
+    /// What an open transaction has of partitions that are not ours any more must never be seen.
+    fn abort_unless_committed(&self, why: &str) -> Result<(), Error> {
+        let is_open = self.tracker.in_flight() > 0 || !self.tracker.committable().is_empty();
+        if self.is_transactional && is_open {
+            return Err(Error::Aborted(format!(
+                "{why} before what was sent is committed"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Goes on with ending the transaction: what is dispatched is delivered, then committed. Meanwhile the group is served as ever.
+    fn end_transaction(&mut self) -> Result<(), Error> {
+        if self.tracker.in_flight() > 0 {
+            return self.wait_for_room();
+        }
+        let offsets = self.tracker.committable();
+        if offsets.is_empty() {
+            self.transaction = Stage::Open;
+            self.commit_after = Instant::now() + TRANSACTION_INTERVAL;
+            return Ok(());
+        }
+        if self.transaction == Stage::Ending {
+            self.transaction = Stage::Committing;
+            self.consumer.pause()?;
+            self.paused = true;
+            self.consumer.commit(&offsets)?;
+        }
+        self.poll_events(POLL)
     }
 
     fn unavailable(&self, reason: &str) {
@@ -415,10 +486,10 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     }
 
     /// What is to be done once in a while.
-    fn tick(&mut self) -> Result<(), Error> {
+    fn tick(&mut self) {
         let now = Instant::now();
         if now < self.tick_after {
-            return Ok(());
+            return;
         }
         self.tick_after = now + COMMIT_INTERVAL;
         for (partition, lag) in self.consumer.lags() {
@@ -435,9 +506,20 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             }
             _ => (),
         }
-        if !self.commits {
+    }
+
+    fn commit_if_due(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        if !self.commits || now < self.commit_after {
             return Ok(());
         }
+        if self.is_transactional {
+            if self.transaction == Stage::Open {
+                self.transaction = Stage::Ending;
+            }
+            return Ok(());
+        }
+        self.commit_after = now + COMMIT_INTERVAL;
         let offsets = self.tracker.committable();
         if offsets.is_empty() {
             Ok(())
@@ -479,7 +561,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             self.poll_events(POLL / 10)?;
             while let Some(event) = self.consumer.event() {
                 match event {
-                    Event::Committed(confirmed) => self.tracker.confirm(&confirmed),
+                    Event::Committed(confirmed) => self.confirm(&confirmed),
                     Event::CommitFailed(reason) => {
                         self.warn_commit(&reason);
                         pending = true;
@@ -501,17 +583,25 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         Ok(())
     }
 
-    /// The end: the producers drain, their deliveries are committed, the group is left. After one that is `in_order` the records must add
-    /// up.
-    fn drain(mut self, stop: &Stop, in_order: bool) -> Result<(), Error> {
+    /// The end: the producers drain, their deliveries are committed, the group is left. The records must add up then, unless `read` says that
+    /// there was a failure. What a transaction has not delivered in time is not committed.
+    fn drain(mut self, stop: &Stop, read: &Result<(), Error>) -> Result<(), Error> {
+        if matches!(read, Err(Error::Aborted(_))) {
+            self.consumer.close();
+            return Ok(());
+        }
         if !self.assigned.is_empty() {
             self.consumer.pause()?;
         }
         self.lanes = None;
         let delivered = self.await_deliveries(stop.deadline_but(COMMIT_WITHIN));
-        let committed = self.await_commit(stop.deadline_but(LEAVE_WITHIN));
+        let committed = if self.is_transactional && self.tracker.in_flight() > 0 {
+            Ok(())
+        } else {
+            self.await_commit(stop.deadline_but(LEAVE_WITHIN))
+        };
         self.consumer.close();
-        if in_order && self.tracker.in_flight() == 0 {
+        if read.is_ok() && self.tracker.in_flight() == 0 {
             self.health.audit();
         }
         delivered.and(committed)

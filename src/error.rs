@@ -17,6 +17,9 @@ pub(crate) enum Error {
         /// The client's words.
         reason: String,
     },
+    /// A transaction cannot be committed any more: what it was about is done again, from where the group has committed.
+    #[error("the transaction is aborted: {0}")]
+    Aborted(String),
     /// The actuator's port cannot be bound, or its server ended.
     #[error("actuator on port {port}")]
     Actuator {

@@ -95,6 +95,8 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Entry {
     account: Account,
+    /// What it was when a transaction was committed last.
+    committed: Account,
     /// Of a partition that has something in flight or left at the broker: since when, or since it got on last.
     waits_since: Option<Instant>,
 }
@@ -143,6 +145,24 @@ impl Ledger {
             if self.entries.contains_key(partition) {
                 self.lag(*partition, 0, now);
             }
+        }
+    }
+
+    /// A transaction is committed: what became of the records is final.
+    pub(crate) fn commit(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.committed = entry.account;
+        }
+    }
+
+    /// A transaction is aborted: what was read since the last one was never read, and is nobody's to get on with.
+    pub(crate) fn roll_back(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.account = Account {
+                lag: entry.account.lag.map(|_| 0),
+                ..entry.committed
+            };
+            entry.waits_since = None;
         }
     }
 
@@ -230,6 +250,23 @@ mod tests {
         let total = ledger.total();
         assert_eq!((total.input, total.of(Fate::Even)), (15, 4));
         assert_eq!(ledger.accounts().len(), 2);
+    }
+
+    #[test]
+    fn what_is_aborted_was_never_read() {
+        let now = Instant::now();
+        let mut ledger = Ledger::default();
+        ledger.read(A, 2, now);
+        ledger.settle(A, Fate::Even, 2, now);
+        ledger.commit();
+        ledger.read(A, 5, now);
+        ledger.settle(A, Fate::Odd, 3, now);
+        ledger.lag(A, 9, now);
+        ledger.roll_back();
+        let total = ledger.total();
+        assert_eq!((total.input, total.of(Fate::Even)), (2, 2));
+        assert_eq!((total.of(Fate::Odd), total.lag), (0, Some(0)));
+        check(&ledger, now + Duration::from_secs(99), &[], 0);
     }
 
     #[test]

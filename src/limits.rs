@@ -38,6 +38,15 @@ pub(crate) const UNACKNOWLEDGED_AFTER: Duration = Duration::from_secs(5);
 /// Time between commits. At least once promises a second; a poll and the answer come on top.
 pub(crate) const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Time between the ends of transactions: Kafka Streams' `commit.interval.ms` with exactly once.
+pub(crate) const TRANSACTION_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What an aborted pipeline has for its end, before it is begun anew: the producers have nothing to wait for.
+pub(crate) const ABORT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Rest before a pipeline that was aborted is begun anew.
+pub(crate) const ABORT_BACKOFF: Duration = Duration::from_millis(500);
+
 /// Time without room for another round after which the consumer pauses its partitions and goes on polling. Pausing throws away what the
 /// client has fetched ahead, so short waits do without; the group allows 300 s (`max.poll.interval.ms`) between polls.
 pub(crate) const PAUSE_AFTER: Duration = Duration::from_secs(2);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -11,14 +11,14 @@ use crate::actuator;
 use crate::client::KafkaRust;
 #[cfg(feature = "librdkafka")]
 use crate::client::Librdkafka;
-use crate::client::{Batch, Client, Native};
+use crate::client::{Batch, Client, Native, Transaction};
 use crate::config::{
     ClientKind, Cluster, Config, ProducerSettings, Role, RoleName, RouterSettings,
 };
 use crate::consumer::{self, Lanes};
 use crate::error::{self, Error};
 use crate::health::Health;
-use crate::limits::{JOIN_WITHIN, STOP_WITHIN};
+use crate::limits::{ABORT_BACKOFF, ABORT_WITHIN, JOIN_WITHIN, STOP_WITHIN};
 use crate::logger;
 use crate::producer::{self, Outlet};
 use crate::roles;
@@ -27,6 +27,9 @@ use crate::signals;
 use crate::sorter::Sorter;
 use crate::thread::{self, EVENTS, Event, Running, Stop};
 use crate::topics::Topics;
+
+/// An end is told just before it is one.
+const TELL_WITHIN: Duration = Duration::from_millis(5);
 
 /// A role at work.
 pub(crate) struct Service {
@@ -42,6 +45,9 @@ pub(crate) struct Service {
     signals: (signal_hook::iterator::Handle, Running),
     /// What records run through.
     pipeline: Vec<Running>,
+    config: Arc<Config>,
+    /// Of a router with transactions, where its pipeline is begun anew when one is aborted.
+    transactional_id: Option<String>,
 }
 
 impl Service {
@@ -81,22 +87,13 @@ impl Service {
             Ok(())
         })?;
         let stop = Stop::default();
-        let pipeline = match config.client {
-            ClientKind::Native => start_pipeline::<Native>(&config, &health, &stop, &events.0),
-            #[cfg(feature = "librdkafka")]
-            ClientKind::Librdkafka => {
-                start_pipeline::<Librdkafka>(&config, &health, &stop, &events.0)
-            }
-            #[cfg(feature = "kafka")]
-            ClientKind::Kafka => start_pipeline::<KafkaRust>(&config, &health, &stop, &events.0),
-            #[cfg(not(all(feature = "librdkafka", feature = "kafka")))]
-            client => Err(Error::Kafka {
-                operation: "start",
-                reason: format!("this build has not the client {}", client.name()),
-            }),
-        }?;
+        let transactional_id = config.role.transactional_id();
+        let id = transactional_id.as_deref();
+        let pipeline = start(&config, id, &health, &stop, &events.0)?;
         Ok(Self {
             role: config.role.name(),
+            config,
+            transactional_id,
             health,
             #[cfg(feature = "librdkafka")]
             port,
@@ -110,18 +107,25 @@ impl Service {
     }
 
     /// Waits until somebody asks for a stop, or until a thread ends unasked; then stops in order.
-    pub(crate) fn run(self) -> Result<(), Error> {
-        let unasked = match self.events.1.recv() {
-            Ok(Event::StopRequested(who)) => {
-                log::info!("stopping: {who}");
-                None
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        let mut failed = Vec::new();
+        let unasked = loop {
+            match self.events.1.recv() {
+                Ok(Event::StopRequested(who)) => {
+                    log::info!("stopping: {who}");
+                    break None;
+                }
+                Ok(Event::Ended(name)) => match self.begin_anew(name) {
+                    Ok(()) => (),
+                    Err(errors) => {
+                        failed = errors;
+                        self.health.break_liveness();
+                        break Some(Error::Ended(name));
+                    }
+                },
+                // This thread holds a sender itself.
+                Err(_) => break Some(Error::Ended("main")),
             }
-            Ok(Event::Ended(name)) => {
-                self.health.break_liveness();
-                Some(Error::Ended(name))
-            }
-            // This thread holds a sender itself.
-            Err(_) => Some(Error::Ended("main")),
         };
         let deadline = Instant::now() + STOP_WITHIN;
         self.health.stopping();
@@ -136,11 +140,12 @@ impl Service {
             pipeline,
             ..
         } = self;
-        let mut errors = join(
+        let mut errors = failed;
+        errors.extend(join(
             pipeline,
             &events.1,
             deadline.checked_sub(JOIN_WITHIN).unwrap_or(deadline),
-        );
+        ));
         signals.0.close();
         actuator_ends.store(true, Relaxed);
         errors.extend(join(vec![signals.1, actuator], &events.1, deadline));
@@ -159,6 +164,59 @@ impl Service {
                 Err(first)
             }
         }
+    }
+}
+
+impl Service {
+    /// Where that thread has ended because a transaction is aborted: ends the pipeline, and begins it anew where the group has committed.
+    /// Fails with what ended it where that was something else.
+    fn begin_anew(&mut self, ended: &str) -> Result<(), Vec<Error>> {
+        let is_of_pipeline = self.pipeline.iter().any(|thread| thread.name == ended);
+        let Some(id) = self.transactional_id.clone().filter(|_| is_of_pipeline) else {
+            return Err(Vec::new());
+        };
+        let deadline = Instant::now() + ABORT_WITHIN;
+        self.stop.begin(deadline);
+        let threads = std::mem::take(&mut self.pipeline);
+        while !threads.iter().all(Running::is_finished) && Instant::now() < deadline {
+            std::thread::sleep(TELL_WITHIN);
+        }
+        if let Some(thread) = threads.iter().find(|thread| !thread.is_finished()) {
+            return Err(vec![Error::Deadline(thread.name)]);
+        }
+        let names: Vec<&str> = threads.iter().map(|thread| thread.name).collect();
+        let ends = threads.into_iter().filter_map(|thread| thread.join().err());
+        let mut errors: Vec<Error> = ends.collect();
+        // What the one that is aborted makes of the others.
+        let is_consequence = |error: &Error| {
+            matches!(
+                error,
+                Error::Aborted(_) | Error::Ended(_) | Error::Undelivered { .. }
+            )
+        };
+        let is_aborted = |error: &&Error| matches!(error, Error::Aborted(_));
+        let aborted = errors.iter().find(is_aborted);
+        let Some(aborted) = aborted.filter(|_| errors.iter().all(is_consequence)) else {
+            errors.sort_by_key(is_consequence);
+            return Err(errors);
+        };
+        log::warn!("{aborted}; going on from where the group has committed");
+        // The other ends of the pipeline that is no more.
+        let told: Vec<Event> = self.events.1.try_iter().collect();
+        for event in told {
+            if !matches!(event, Event::Ended(name) if names.contains(&name)) {
+                // There is room: it has just been taken out.
+                let _ = self.events.0.try_send(event);
+            }
+        }
+        self.health.revoked();
+        self.health.ledger().roll_back();
+        std::thread::sleep(ABORT_BACKOFF);
+        self.stop = Stop::default();
+        let (config, health) = (&self.config, &self.health);
+        self.pipeline = start(config, Some(&id), health, &self.stop, &self.events.0)
+            .map_err(|error| vec![error])?;
+        Ok(())
     }
 }
 
@@ -186,16 +244,48 @@ impl Service {
     }
 }
 
+/// The threads that records run through, with the client that is configured.
+fn start(
+    config: &Arc<Config>,
+    transactional_id: Option<&str>,
+    health: &Arc<Health>,
+    stop: &Stop,
+    events: &Sender<Event>,
+) -> Result<Vec<Running>, Error> {
+    match config.client {
+        ClientKind::Native => {
+            start_pipeline::<Native>(config, transactional_id, health, stop, events)
+        }
+        #[cfg(feature = "librdkafka")]
+        ClientKind::Librdkafka => start_pipeline::<Librdkafka>(config, None, health, stop, events),
+        #[cfg(feature = "kafka")]
+        ClientKind::Kafka => start_pipeline::<KafkaRust>(config, None, health, stop, events),
+        #[cfg(not(all(feature = "librdkafka", feature = "kafka")))]
+        client => Err(Error::Kafka {
+            operation: "start",
+            reason: format!("this build has not the client {}", client.name()),
+        }),
+    }
+}
+
 /// The threads that records run through.
 fn start_pipeline<C: Client>(
     config: &Arc<Config>,
+    transactional_id: Option<&str>,
     health: &Arc<Health>,
     stop: &Stop,
     events: &Sender<Event>,
 ) -> Result<Vec<Running>, Error> {
     let (health, stop, cluster) = (health.clone(), stop.clone(), config.cluster.clone());
     match config.role.clone() {
-        Role::Router(settings) => start_router::<C>(&cluster, settings, &health, &stop, events),
+        Role::Router(settings) => {
+            let transaction = settings
+                .transaction
+                .as_ref()
+                .zip(transactional_id)
+                .map(|(settings, id)| Arc::new(Transaction::new(settings, id)));
+            start_router::<C>(&cluster, *settings, transaction, &health, &stop, events)
+        }
         Role::Time(settings) => {
             let body = move || roles::time::run::<C>(&cluster, &settings, None, &health, &stop);
             Ok(vec![thread::spawn("time", events.clone(), body)?])
@@ -222,6 +312,7 @@ fn start_pipeline<C: Client>(
 fn start_router<C: Client>(
     cluster: &Cluster,
     settings: RouterSettings,
+    transaction: Option<Arc<Transaction>>,
     health: &Arc<Health>,
     stop: &Stop,
     events: &Sender<Event>,
@@ -244,8 +335,9 @@ fn start_router<C: Client>(
         let (cluster, invalid) = (cluster.clone(), settings.invalid.clone());
         let sending = sending.clone();
         let (topics, health, stop) = (topics.clone(), health.clone(), stop.clone());
+        let transaction = transaction.clone();
         let body = move || {
-            let producer = C::producer(&cluster, &sending, &topics, name)?;
+            let producer = C::producer(&cluster, &sending, &topics, name, transaction.as_ref())?;
             producer::run(producer, &outlet, &invalid, &topics, &health, &stop)
         };
         running.push(thread::spawn(name, events.clone(), body)?);
@@ -260,10 +352,11 @@ fn start_router<C: Client>(
         odd,
         delivered,
         bounds,
+        is_transactional: transaction.is_some(),
     };
     let (cluster, health, stop) = (cluster.clone(), health.clone(), stop.clone());
     let body = move || {
-        let consumer = C::consumer(&cluster, &settings.input, &topics)?;
+        let consumer = C::consumer(&cluster, &settings.input, &topics, transaction.as_ref())?;
         let sorter = Sorter::new(&topics, &settings.invalid, bounds.round_bytes);
         consumer::run(
             consumer,
@@ -290,10 +383,8 @@ fn join(mut threads: Vec<Running>, events: &Receiver<Event>, deadline: Instant) 
         if threads.is_empty() {
             return errors;
         }
-        // An end is told just before it is one: hence the short wait besides.
-        match events
-            .recv_deadline(deadline.min(Instant::now() + std::time::Duration::from_millis(5)))
-        {
+        // Hence the short wait besides.
+        match events.recv_deadline(deadline.min(Instant::now() + TELL_WITHIN)) {
             Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
                 errors.extend(
                     threads

@@ -10,7 +10,9 @@ mod librdkafka;
 pub(crate) mod murmur2;
 mod native;
 pub(crate) mod records;
+mod transaction;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use batch::Batch;
@@ -28,6 +30,7 @@ use crate::offsets::{NextOffset, TopicPartition};
 use crate::topics::Topics;
 
 pub(crate) use records::Headers;
+pub(crate) use transaction::Transaction;
 
 /// A Kafka client: makes consumers and producers.
 pub(crate) trait Client: 'static {
@@ -39,11 +42,13 @@ pub(crate) trait Client: 'static {
     /// How much may be on its way at once.
     fn bounds(cluster: &Cluster) -> Bounds;
 
-    /// Makes a consumer; no broker is asked for anything yet. Fails on what no waiting would heal.
+    /// Makes a consumer; no broker is asked for anything yet. Fails on what no waiting would heal. With a `transaction`, of which the
+    /// configuration sees to it that the client has them, [`Consumer::commit`] ends it.
     fn consumer(
         cluster: &Cluster,
         input: &Subscription,
         topics: &Topics,
+        transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error>;
 
     /// Makes the producer of a lane, as [`Client::consumer`] does. `name` is the thread's.
@@ -52,6 +57,7 @@ pub(crate) trait Client: 'static {
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
+        transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Producer, Error>;
 }
 

@@ -9,6 +9,9 @@ pub(crate) type Pairs = Vec<(String, String)>;
 /// Bytes that everything the router holds may have, where `parity-router.memory` does not say: 16 MB.
 pub(crate) const DEFAULT_MEMORY: usize = 16 * 1024 * 1024;
 
+/// `transaction.timeout.ms`, where it is not given.
+pub(crate) const DEFAULT_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How brokers are connected to and asked. Of the client `native`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectionSettings {

@@ -48,11 +48,12 @@ pub(super) const INPUT: [&str; 9] = [
 pub(super) const OUTPUT: [&str; 1] = ["spring.cloud.stream.kafka.binder.requiredAcks"];
 
 /// Properties of the router alone.
-pub(super) const ROUTER: [&str; 10] = [
+pub(super) const ROUTER: [&str; 11] = [
     "spring.cloud.stream.bindings.even.destination",
     "spring.cloud.stream.bindings.odd.destination",
     "spring.cloud.stream.kafka.bindings.input.consumer.dlqName",
     "parity-router.invalid",
+    "spring.cloud.stream.kafka.binder.transaction.transactionIdPrefix",
     "spring.cloud.stream.kafka.bindings.even.producer.compressionType",
     "spring.cloud.stream.kafka.bindings.even.producer.batchTimeout",
     "spring.cloud.stream.kafka.bindings.even.producer.bufferSize",

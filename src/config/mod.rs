@@ -16,6 +16,7 @@ pub(crate) use client::{
     GroupProtocol, InstanceShare, Isolation, Pairs, ProducerSettings,
 };
 
+use crate::client::Transaction;
 use crate::roles::log::Expression;
 use crate::roles::time::DatePattern;
 
@@ -68,7 +69,7 @@ impl RoleName {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Role {
     /// See [`RoleName::Router`].
-    Router(RouterSettings),
+    Router(Box<RouterSettings>),
     /// See [`RoleName::Time`].
     Time(TimeSettings),
     /// See [`RoleName::Log`].
@@ -83,6 +84,15 @@ impl Role {
             Self::Time(_) => RoleName::Time,
             Self::Log(_) => RoleName::Log,
         }
+    }
+
+    /// The transactional id of this process, where it writes in transactions.
+    pub(crate) fn transactional_id(&self) -> Option<String> {
+        let Self::Router(router) = self else {
+            return None;
+        };
+        let transaction = router.transaction.as_ref()?;
+        Some(Transaction::id(&transaction.prefix, &router.input))
     }
 
     /// What it reads, if anything.
@@ -128,6 +138,15 @@ pub(crate) struct Subscription {
 /// Where `parity-router.stall-timeout` does not say: as long as Kafka's clients wait for an answer (`request.timeout.ms`).
 pub(crate) const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// That outputs and offsets are written in transactions (`spring.cloud.stream.kafka.binder.transaction`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TransactionSettings {
+    /// `transaction-id-prefix`: what transactional ids begin with.
+    pub(crate) prefix: String,
+    /// `transaction.timeout.ms`: how long one may be open before the broker aborts it.
+    pub(crate) timeout: Duration,
+}
+
 /// What the router works with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RouterSettings {
@@ -139,6 +158,8 @@ pub(crate) struct RouterSettings {
     pub(crate) odd: String,
     /// What becomes of a record that cannot be routed.
     pub(crate) invalid: Invalid,
+    /// Exactly once; none is at least once.
+    pub(crate) transaction: Option<TransactionSettings>,
     /// How the producer of even records sends.
     pub(crate) even_producer: ProducerSettings,
     /// How the producer of odd records, and of dead letters, sends.

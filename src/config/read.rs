@@ -9,7 +9,8 @@ use super::known;
 use super::roles::MILLISECOND;
 use super::{
     ActuatorSettings, ClientKind, Cluster, Config, DEFAULT_STALL_TIMEOUT, Group, Info, Invalid,
-    Role, RoleName, RouterSettings, StartOffset, Subscription, TopicSettings,
+    Isolation, Role, RoleName, RouterSettings, StartOffset, Subscription, TopicSettings,
+    TransactionSettings,
 };
 use crate::error::Problem;
 use crate::properties::{Properties, Value};
@@ -158,24 +159,50 @@ impl Reader<'_> {
         });
         let start_offset = self.start_offset(&group);
         let invalid = self.invalid(&topics, &[&even, &odd], &group);
+        let mut settings = RouterSettings {
+            even: even.clone(),
+            odd: odd.clone(),
+            invalid,
+            transaction: None,
+            input: Subscription {
+                topics: topics.clone(),
+                group,
+                start_offset,
+                stall_timeout: self.stall_timeout(),
+                consumer: self.consumer_settings(),
+            },
+            even_producer: self.producer_settings("even"),
+            odd_producer: self.producer_settings("odd"),
+        };
+        settings.transaction = self.transaction(&settings);
         (
-            Role::Router(RouterSettings {
-                even: even.clone(),
-                odd: odd.clone(),
-                invalid,
-                input: Subscription {
-                    topics: topics.clone(),
-                    group,
-                    start_offset,
-                    stall_timeout: self.stall_timeout(),
-                    consumer: self.consumer_settings(),
-                },
-                even_producer: self.producer_settings("even"),
-                odd_producer: self.producer_settings("odd"),
-            }),
+            Role::Router(Box::new(settings)),
             vec![("input", topics.join(","))],
             vec![("even", even), ("odd", odd)],
         )
+    }
+
+    /// Exactly once, where it is wanted; it must not be given up by something else.
+    fn transaction(&mut self, router: &RouterSettings) -> Option<TransactionSettings> {
+        const NAME: &str = "spring.cloud.stream.kafka.binder.transaction.transactionIdPrefix";
+        let timeout = self.transaction_timeout();
+        let value = self.given(NAME)?;
+        let prefix = value.text.trim().to_owned();
+        let producers = [&router.even_producer, &router.odd_producer];
+        let message = if prefix.is_empty() {
+            "an empty prefix; allowed: any other one, or to leave it out"
+        } else if self.client != ClientKind::Native {
+            "only the client native has transactions; allowed: parity-router.client=native, or to leave it out"
+        } else if router.input.group == Group::Anonymous {
+            "without a group there are no offsets to commit; allowed with a spring.cloud.stream.bindings.input.group"
+        } else if producers.iter().any(|producer| !producer.idempotent) {
+            "transactions need acks=all and enable.idempotence=true, which are the defaults"
+        } else if router.input.consumer.isolation == Isolation::ReadUncommitted {
+            "exactly once needs isolation.level=read_committed, which is the default"
+        } else {
+            return Some(TransactionSettings { prefix, timeout });
+        };
+        self.problem(NAME, &value, message, None)
     }
 
     fn topic_settings(&mut self) -> TopicSettings {
@@ -609,7 +636,7 @@ mod tests {
 
     fn router(config: Config) -> RouterSettings {
         match config.role {
-            Role::Router(settings) => settings,
+            Role::Router(settings) => *settings,
             role => panic!("{role:?}"),
         }
     }
@@ -655,6 +682,7 @@ mod tests {
                 },
                 even: "evenDest".to_owned(),
                 odd: "oddDest".to_owned(),
+                transaction: None,
                 invalid: Invalid::DeadLetter(vec!["error.timeDest.parity-router".to_owned()]),
                 even_producer: ProducerSettings::default(),
                 odd_producer: ProducerSettings::default(),

@@ -10,10 +10,12 @@ mod consumer;
 mod producer;
 mod provision;
 
+use std::sync::Arc;
+
 use ::kafka::client::{GroupOffsetStorage, KafkaClient};
 use ::kafka::error::Error as KafkaError;
 
-use super::{Bounds, Client};
+use super::{Bounds, Client, Transaction};
 use crate::config::{Cluster, ProducerSettings, Subscription};
 use crate::error::Error;
 use crate::limits::BOUNDS;
@@ -35,6 +37,7 @@ impl Client for KafkaRust {
         cluster: &Cluster,
         input: &Subscription,
         topics: &Topics,
+        _transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error> {
         Ok(consumer::Consumer::new(cluster, input, topics))
     }
@@ -44,6 +47,7 @@ impl Client for KafkaRust {
         _settings: &ProducerSettings,
         topics: &Topics,
         _name: &'static str,
+        _transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Producer, Error> {
         Ok(producer::Producer::new(cluster, topics))
     }

@@ -5,11 +5,13 @@ mod consumer;
 pub(crate) mod embedded;
 mod producer;
 
+use std::sync::Arc;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
-use super::{Bounds, Client};
+use super::{Bounds, Client, Transaction};
 use crate::config::{Cluster, ProducerSettings, Subscription};
 use crate::error::Error;
 use crate::limits::BOUNDS;
@@ -31,6 +33,7 @@ impl Client for Librdkafka {
         cluster: &Cluster,
         input: &Subscription,
         topics: &Topics,
+        _transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error> {
         consumer::Consumer::new(cluster, input, topics)
     }
@@ -40,6 +43,7 @@ impl Client for Librdkafka {
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
+        _transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Producer, Error> {
         producer::Producer::new(cluster, settings, topics, name)
     }

@@ -16,7 +16,7 @@ use crate::config::TopicSettings;
 use crate::error::Error;
 
 /// Longest wait for a connection and for one answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Longest wait until a topic that was made has a leader.
 const LEADER_WITHIN: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ fn waiting(reason: String) -> NotReady {
 }
 
 /// A broker that can be asked, connected to where none is.
-fn connect<T>(network: &mut Network<T>, cluster: &Cluster) -> Result<Peer, NotReady> {
+pub(super) fn connect<T>(network: &mut Network<T>, cluster: &Cluster) -> Result<Peer, NotReady> {
     let until = Instant::now() + ANSWER_WITHIN;
     let before = cluster.failures(network);
     loop {

@@ -2,14 +2,16 @@
 //! on which everything here runs; it waits in one place, for the network.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    BrokerId, ConsumerGroupHeartbeatRequest, FetchRequest, FindCoordinatorRequest,
-    HeartbeatRequest, JoinGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, SyncGroupRequest,
+    AddOffsetsToTxnRequest, BrokerId, ConsumerGroupHeartbeatRequest, EndTxnRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    TxnOffsetCommitRequest,
 };
 
 use super::admin;
@@ -19,7 +21,8 @@ use super::coordinator::{Coordinator, Identity, topic_name};
 use super::fetch::{Fetcher, Start};
 use super::group::{self, Group};
 use super::network::{Arrival, Network, Peer, Reach, Response};
-use crate::client::{Event, NotReady, Record, Room};
+use super::transaction::{self, Committer};
+use crate::client::{Event, NotReady, Record, Room, Transaction};
 use crate::config::{
     self, Group as GroupName, GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription,
     TopicSettings,
@@ -43,6 +46,8 @@ enum Tag {
     Committed,
     ListOffsets(i32),
     Commit,
+    TransactionCoordinator,
+    Transaction(transaction::Step),
     Fetch(i32),
 }
 
@@ -72,12 +77,19 @@ pub(crate) struct Consumer {
     unavailable: bool,
     /// The commit under way, and who we were when it was sent; and the one that is to follow it.
     commit: Option<(Identity, Vec<NextOffset>)>,
+    /// In place of both, where there are transactions.
+    committer: Option<Committer>,
     next_commit: Option<Vec<NextOffset>>,
 }
 
 impl Consumer {
     /// See [`Client::consumer`](crate::client::Client::consumer).
-    pub(super) fn new(cluster: &config::Cluster, input: &Subscription, topics: &Topics) -> Self {
+    pub(super) fn new(
+        cluster: &config::Cluster,
+        input: &Subscription,
+        topics: &Topics,
+        transaction: Option<&Arc<Transaction>>,
+    ) -> Self {
         let all = InstanceShare { index: 0, count: 1 };
         let (coordinator, membership) = match (&input.group, input.consumer.manual) {
             (GroupName::Anonymous, share) => (None, Membership::Manual(share.unwrap_or(all))),
@@ -114,6 +126,7 @@ impl Consumer {
             events: VecDeque::new(),
             unavailable: false,
             commit: None,
+            committer: transaction.map(Committer::new),
             next_commit: None,
         }
     }
@@ -134,6 +147,7 @@ impl Consumer {
         self.tell_availability();
         self.cluster.ask(&mut self.network, Tag::Metadata);
         self.tend_group()?;
+        self.tend_transaction()?;
         self.ask_places();
         self.fetcher
             .fetch(&mut self.network, &mut self.cluster, Tag::Fetch);
@@ -175,6 +189,41 @@ impl Consumer {
             && let Some(offsets) = self.next_commit.take()
         {
             self.send_commit(peer, offsets);
+        }
+        Ok(())
+    }
+
+    fn tend_transaction(&mut self) -> Result<(), Error> {
+        let (Some(committer), Some(group)) = (&mut self.committer, &mut self.coordinator) else {
+            return Ok(());
+        };
+        if !committer.is_busy() {
+            return Ok(());
+        }
+        let peer = group.reach(&mut self.network, &self.cluster, Tag::Coordinator);
+        let tags = (Tag::TransactionCoordinator, Tag::Transaction);
+        committer.tend(
+            &mut self.network,
+            &self.cluster,
+            (group, peer),
+            &self.topics,
+            tags,
+        )
+    }
+
+    /// A step of the transaction's end is answered, with this error.
+    fn transaction_answered(&mut self, step: transaction::Step, code: i16) -> Result<(), Error> {
+        let Some(committer) = &mut self.committer else {
+            return Ok(());
+        };
+        if step == transaction::Step::Offsets
+            && transaction::outcome(code) == (transaction::Outcome::Again { moved: true })
+            && let Some(group) = &mut self.coordinator
+        {
+            group.lost(&self.network);
+        }
+        if let Some(offsets) = committer.answered(&self.network, step, code)? {
+            self.events.push_back(Event::Committed(offsets));
         }
         Ok(())
     }
@@ -300,6 +349,16 @@ impl Consumer {
                 self.ask_again(Start::Reset, Some(leader));
             }
             Tag::Commit => self.commit_failed(self.network.reason().to_owned()),
+            Tag::TransactionCoordinator => {
+                if let Some(committer) = &mut self.committer {
+                    committer.coordinator.unanswered(&self.network);
+                }
+            }
+            Tag::Transaction(_) => {
+                if let Some(committer) = &mut self.committer {
+                    committer.unanswered(&self.network);
+                }
+            }
             Tag::Fetch(broker) => {
                 self.cluster.outdated();
                 self.fetcher.unanswered(broker);
@@ -420,6 +479,28 @@ impl Consumer {
             Tag::Commit => {
                 let answer = read!(OffsetCommitRequest);
                 self.confirmed(&answer)?;
+            }
+            Tag::TransactionCoordinator => {
+                let answer = read!(FindCoordinatorRequest);
+                if let Some(committer) = &mut self.committer {
+                    committer
+                        .coordinator
+                        .answered(&self.network, &mut self.cluster, &answer)
+                        .map_err(group::fatal)?;
+                }
+            }
+            Tag::Transaction(step) => {
+                let code = match step {
+                    transaction::Step::AddOffsets => read!(AddOffsetsToTxnRequest).error_code,
+                    transaction::Step::End => read!(EndTxnRequest).error_code,
+                    transaction::Step::Offsets => {
+                        let answer = read!(TxnOffsetCommitRequest);
+                        let outcomes = answer.topics.iter().flat_map(|topic| &topic.partitions);
+                        let mut codes = outcomes.map(|outcome| outcome.error_code);
+                        codes.find(|&code| code != 0).unwrap_or_default()
+                    }
+                };
+                self.transaction_answered(step, code)?;
             }
             Tag::Fetch(broker) => {
                 let answer = read!(FetchRequest);
@@ -573,6 +654,23 @@ impl Consumer {
         Ok(())
     }
 
+    /// What is open when it ends is not to be waited for by others until its time is over.
+    fn abort_transaction(&mut self) {
+        let committer = self.committer.as_ref();
+        let Some((broker, address, request)) =
+            committer.and_then(|committer| committer.abort(&self.cluster))
+        else {
+            return;
+        };
+        let peer = Peer::Coordinator(broker);
+        if self.network.reach(peer, &address) == Reach::Ready {
+            let until = Instant::now() + LEAVE_WITHIN;
+            if let Err(error) = self.network.call(peer, &request, Tag::Call, until) {
+                log::debug!("end of the transaction: {error}");
+            }
+        }
+    }
+
     /// Without a group: takes the partitions of this share that are not taken yet.
     fn assign(&mut self, share: InstanceShare) {
         let taken: Vec<TopicPartition> = self.fetcher.partitions().collect();
@@ -616,6 +714,9 @@ impl Consumer {
             coordinator,
             self.cluster.due(&self.network),
             self.fetcher.due(),
+            self.committer
+                .as_ref()
+                .and_then(|committer| committer.due().or_else(|| committer.coordinator.due())),
         ]
         .into_iter()
         .flatten()
@@ -633,6 +734,9 @@ impl crate::client::Consumer for Consumer {
             &names,
             &self.topic_settings,
         )?;
+        if let Some(committer) = &mut self.committer {
+            committer.initialise(&mut self.network, &mut self.cluster, Tag::Call)?;
+        }
         // What the first attempts met is over.
         self.events.clear();
         self.unavailable = false;
@@ -691,6 +795,13 @@ impl crate::client::Consumer for Consumer {
     }
 
     fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error> {
+        let identity = self.identity();
+        if let Some(committer) = &mut self.committer {
+            if !committer.is_busy() {
+                committer.begin(identity, offsets.to_vec());
+            }
+            return Ok(());
+        }
         let Some(coordinator) = &mut self.coordinator else {
             return Ok(());
         };
@@ -718,6 +829,7 @@ impl crate::client::Consumer for Consumer {
     }
 
     fn close(mut self) {
+        self.abort_transaction();
         let Some(coordinator) = &mut self.coordinator else {
             return;
         };

@@ -1,4 +1,5 @@
-//! Who coordinates the group, and what it is asked beside membership: which offsets are committed, and to commit them.
+//! Who coordinates the group, or a transactional id, and what a group's is asked beside membership: which offsets are committed, and to
+//! commit them.
 
 use std::time::Instant;
 
@@ -21,7 +22,10 @@ use crate::topics::Topics;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Coordinator {
+    /// The group, or the transactional id.
     group: String,
+    /// `FindCoordinator`'s word for which of them it is: 0 or 1.
+    key_type: i8,
     broker: Option<i32>,
     asked: bool,
     not_before: Option<Instant>,
@@ -50,8 +54,18 @@ pub(super) fn topic_name(name: &str) -> TopicName {
 impl Coordinator {
     /// Of this group; not known yet.
     pub(super) fn new(group: &str) -> Self {
+        Self::of(group, 0)
+    }
+
+    /// Of this transactional id; not known yet.
+    pub(super) fn of_transaction(id: &str) -> Self {
+        Self::of(id, 1)
+    }
+
+    fn of(group: &str, key_type: i8) -> Self {
         Self {
             group: group.to_owned(),
+            key_type,
             broker: None,
             asked: false,
             not_before: None,
@@ -71,11 +85,7 @@ impl Coordinator {
         cluster: &Cluster,
         tag: T,
     ) -> Option<Peer> {
-        if let Some((broker, address)) = self
-            .broker
-            .and_then(|broker| Some((broker, cluster.address(broker)?)))
-        {
-            let peer = Peer::Coordinator(broker);
+        if let Some((peer, address)) = self.peer(cluster) {
             match network.reach(peer, address) {
                 Reach::Ready => return Some(peer),
                 Reach::Waiting if network.failures(peer) == 0 => return None,
@@ -89,11 +99,21 @@ impl Coordinator {
         }
         let peer = cluster.any(network)?;
         self.asked = true;
-        let request = FindCoordinatorRequest::default()
-            .with_key(text(&self.group))
-            .with_key_type(0);
-        network.send(peer, &request, tag);
+        network.send(peer, &self.request(), tag);
         None
+    }
+
+    /// The question for it.
+    pub(super) fn request(&self) -> FindCoordinatorRequest {
+        FindCoordinatorRequest::default()
+            .with_key(text(&self.group))
+            .with_key_type(self.key_type)
+    }
+
+    /// Who it is, as far as that is known.
+    pub(super) fn peer<'a>(&self, cluster: &'a Cluster) -> Option<(Peer, &'a str)> {
+        let broker = self.broker?;
+        Some((Peer::Coordinator(broker), cluster.address(broker)?))
     }
 
     /// The next moment at which [`Coordinator::reach`] has something to do.
@@ -138,13 +158,23 @@ impl Coordinator {
                 Ok(())
             }
             Some(
-                error @ (ResponseError::GroupAuthorizationFailed | ResponseError::InvalidGroupId),
-            ) => Err(format!("group {}: {error}", self.group)),
+                error @ (ResponseError::GroupAuthorizationFailed
+                | ResponseError::InvalidGroupId
+                | ResponseError::TransactionalIdAuthorizationFailed),
+            ) => Err(format!("{} {}: {error}", self.kind(), self.group)),
             Some(error) => {
-                log::debug!("coordinator of group {}: {error}", self.group);
+                log::debug!("coordinator of {} {}: {error}", self.kind(), self.group);
                 self.wait(network);
                 Ok(())
             }
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.key_type == 0 {
+            "group"
+        } else {
+            "transactional.id"
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `consumer_group` | membership by the protocol of KIP-848 |
 //! | `fetch` | where each partition is read, and how records are lent |
 //! | `compression` | the codecs of record batches |
+//! | `transaction` | how a transaction is ended, with its offsets |
 //! | `consumer`, `produce` | the two sides of the seam, which put these together |
 
 mod admin;
@@ -27,6 +28,7 @@ mod group;
 mod network;
 mod produce;
 mod protocol;
+mod transaction;
 
 /// How `parity-router.memory` is shared out. Of sixteen parts a lane has five for batches that are not yet delivered, and one more for
 /// what the system has not yet taken of one; two are for answers to fetches, of which one is routed and the other on its way; and two for
@@ -56,7 +58,9 @@ fn budget(memory: usize) -> Budget {
     }
 }
 
-use super::{Bounds, Client};
+use std::sync::Arc;
+
+use super::{Bounds, Client, Transaction};
 use crate::config::{Cluster, ProducerSettings, Subscription};
 use crate::error::Error;
 use crate::topics::Topics;
@@ -100,8 +104,9 @@ impl Client for Native {
         cluster: &Cluster,
         input: &Subscription,
         topics: &Topics,
+        transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error> {
-        Ok(consumer::Consumer::new(cluster, input, topics))
+        Ok(consumer::Consumer::new(cluster, input, topics, transaction))
     }
 
     fn producer(
@@ -109,7 +114,14 @@ impl Client for Native {
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
+        transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Producer, Error> {
-        Ok(produce::Producer::new(cluster, settings, topics, name))
+        Ok(produce::Producer::new(
+            cluster,
+            settings,
+            topics,
+            name,
+            transaction,
+        ))
     }
 }

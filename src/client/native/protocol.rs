@@ -4,10 +4,12 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, FetchRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest,
+    ConsumerGroupHeartbeatRequest, CreateTopicsRequest, EndTxnRequest, FetchRequest,
     FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
     LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
     OffsetFetchRequest, ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
+    TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -30,7 +32,7 @@ macro_rules! spoken {
 
 // Why these: Metadata 10 brought topic ids (KIP-516), JoinGroup 5 and its like static members (KIP-345), Fetch 10 and Produce 7 zstd
 // (KIP-110), CreateTopics 4 the broker's default replication (KIP-464), OffsetFetch 7 stable offsets (KIP-447), OffsetCommit 9 the members
-// of KIP-848, InitProducerId 3 a new epoch for an idempotent producer (KIP-360).
+// of KIP-848, InitProducerId 3 a new epoch for an idempotent producer (KIP-360), TxnOffsetCommit 3 the member's generation in it (KIP-447).
 spoken! {
     ApiVersionsRequest, "ApiVersions", [(0, "2[222]")];
     MetadataRequest, "Metadata", [
@@ -49,6 +51,10 @@ spoken! {
     InitProducerIdRequest, "InitProducerId", [(1, "4282"), (3, "4282t")];
     ConsumerGroupHeartbeatRequest, "ConsumerGroupHeartbeat", [(0, "42SS44?{<g<4>t>t}t")];
     FetchRequest, "Fetch", [(10, "424[s[42888[88]b]]"), (11, "424[s[42888[88]4b]]")];
+    AddPartitionsToTxnRequest, "AddPartitionsToTxn", [(1, "4[s[42]]")];
+    AddOffsetsToTxnRequest, "AddOffsetsToTxn", [(1, "42")];
+    TxnOffsetCommitRequest, "TxnOffsetCommit", [(3, "4<S<42t>t>t")];
+    EndTxnRequest, "EndTxn", [(1, "42")];
     ProduceRequest, "Produce", [(7, "[s[42888]]4"), (8, "[s[42888[4s]s]]4")];
 }
 
@@ -244,7 +250,8 @@ pub(super) fn read_all(bytes: &Bytes) {
     }
     read!(ApiVersionsRequest MetadataRequest FindCoordinatorRequest JoinGroupRequest SyncGroupRequest HeartbeatRequest
         LeaveGroupRequest OffsetCommitRequest OffsetFetchRequest ListOffsetsRequest CreateTopicsRequest InitProducerIdRequest
-        ConsumerGroupHeartbeatRequest FetchRequest ProduceRequest);
+        ConsumerGroupHeartbeatRequest AddPartitionsToTxnRequest AddOffsetsToTxnRequest TxnOffsetCommitRequest EndTxnRequest
+        FetchRequest ProduceRequest);
 }
 
 #[cfg(test)]

@@ -152,7 +152,9 @@ pub(super) const NAMES: &[Name] = &[
     of(
         Side::Producer,
         "transactional.id",
-        Use::Refused("there are no transactions here; allowed: to leave it out"),
+        Use::Refused(
+            "transactional ids are made of spring.cloud.stream.kafka.binder.transaction.transactionIdPrefix; allowed: to leave it out",
+        ),
     ),
     of(Side::Producer, "partitioner", Use::Refused(PARTITIONER)),
     of(
@@ -215,7 +217,7 @@ pub(super) const NAMES: &[Name] = &[
         Use::NoEffect,
     ),
     of(Side::Producer, "partitioner.ignore.keys", Use::NoEffect),
-    of(Side::Producer, "transaction.timeout.ms", Use::NoEffect),
+    of(Side::Producer, "transaction.timeout.ms", Use::Read(None)),
     of(
         Side::Producer,
         "transaction.two.phase.commit.enable",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::judge::other_clients;
 use super::{ASSIGNORS, INSTANCE_ID, Place};
+use crate::config::client::DEFAULT_TRANSACTION_TIMEOUT;
 use crate::config::read::{Reader, is_topic};
 use crate::config::{
     Acks, AssignorName, ClientKind, Compression, ConnectionSettings, ConsumerSettings,
@@ -349,6 +350,17 @@ impl Reader<'_> {
             idempotent: acks == Acks::All && idempotent.unwrap_or(default.idempotent),
             librdkafka: self.pairs(&places),
         }
+    }
+
+    /// `transaction.timeout.ms`. Its default is Kafka Streams': so long others wait for what a router that was killed has left open.
+    pub(crate) fn transaction_timeout(&mut self) -> Duration {
+        let places = [Place::Producers, Place::Binder];
+        self.time_setting(
+            &places,
+            "transaction.timeout.ms",
+            1_000,
+            DEFAULT_TRANSACTION_TIMEOUT,
+        )
     }
 
     fn acks(&mut self, places: &[Place]) -> Acks {

@@ -482,7 +482,7 @@ fn problems() {
             "within the session's timeout",
         ),
         ("session.timeout.ms=3000", "within the session's timeout"),
-        ("transactional.id=t", "no transactions"),
+        ("transactional.id=t", "transactionIdPrefix"),
         ("partitioner.class=P", "chosen by its key"),
         ("security.protocol=TLS", "allowed: PLAINTEXT"),
     ] {

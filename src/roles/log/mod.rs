@@ -33,7 +33,7 @@ pub(crate) fn run<C: Client>(
         inputs: settings.input.topics.clone(),
         outputs: Vec::new(),
     };
-    let consumer = C::consumer(cluster, &settings.input, &topics)?;
+    let consumer = C::consumer(cluster, &settings.input, &topics, None)?;
     let printer = Printer {
         settings,
         topics: &topics,

@@ -46,7 +46,7 @@ pub(crate) fn run<C: Client>(
         inputs: Vec::new(),
         outputs: vec![settings.output.clone()],
     };
-    let producer = C::producer(cluster, &settings.producer, &topics, "time")?;
+    let producer = C::producer(cluster, &settings.producer, &topics, "time", None)?;
     send(producer, settings, limit, health, stop)
 }
 

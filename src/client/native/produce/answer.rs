@@ -20,6 +20,8 @@ impl Producer {
             Arrival::Answer(peer, response) => match response.tag {
                 Tag::Metadata => self.metadata(peer, &response),
                 Tag::Identity => return self.identified(peer, &response, now),
+                Tag::Coordinator => return self.coordinator_answered(peer, &response),
+                Tag::Partitions => return self.partitions_answered(peer, &response, now),
                 Tag::Body { line, id } => return self.answered(peer, &response, (line, id), now),
                 // Nobody waits for it any more.
                 Tag::Prepare => (),
@@ -38,6 +40,8 @@ impl Producer {
         match tag {
             Tag::Metadata => self.cluster.unanswered(),
             Tag::Identity => self.identity_failed(now),
+            Tag::Coordinator => self.coordinator_unanswered(),
+            Tag::Partitions => self.partitions_unanswered(now),
             Tag::Body { line: number, id } => {
                 if let Some(line) = self.lines.get_mut(number) {
                     line.window.failed(id, true);

@@ -28,6 +28,11 @@ const QUIET_FAILURES: u32 = 8;
 impl Producer {
     /// Asks for a producer id where one is wanted.
     pub(super) fn ask_identity(&mut self, now: Instant) -> Result<(), Error> {
+        if let Some(part) = &self.transaction {
+            // The consumer has asked for it.
+            self.identification.known = part.transaction.identity();
+            return Ok(());
+        }
         let soon = self.identification.not_before.is_some_and(|at| now < at);
         if !self.settings.idempotent
             || self.identification.known.is_some()

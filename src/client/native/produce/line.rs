@@ -37,6 +37,8 @@ pub(super) struct Line {
     pub(super) until: Option<Instant>,
     /// That it does not get on is told.
     pub(super) is_troubled: bool,
+    /// Number of the last transaction that its partition was added to.
+    pub(super) transaction: u64,
 }
 
 impl Line {
@@ -50,6 +52,7 @@ impl Line {
             failures: 0,
             until: None,
             is_troubled: false,
+            transaction: 0,
         }
     }
 
@@ -196,7 +199,7 @@ mod tests {
         };
         let start = Instant::now();
         let mut held = Held::default();
-        let mut line = Line::new(Topics::EVEN, 0, Window::new(5, false));
+        let mut line = Line::new(Topics::EVEN, 0, Window::new(5, false, true));
         for (number, &records) in (0..).zip(given) {
             let slot = hold(&mut held, records);
             let since = start + Duration::from_millis(10 * number);
@@ -239,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_rest_is_longer_each_time() {
-        let mut line = Line::new(Topics::EVEN, 0, Window::new(5, false));
+        let mut line = Line::new(Topics::EVEN, 0, Window::new(5, false, true));
         let back_off = (Duration::from_millis(100), Duration::from_secs(1));
         let now = Instant::now();
         let rest = |line: &mut Line| {

@@ -14,16 +14,18 @@ mod sequence;
 mod sticky;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admin;
 use super::cluster;
 use super::compression::Codec;
 use super::network::{Network, Peer};
-use crate::client::{Batch, NotReady};
+use crate::client::{Batch, NotReady, Transaction};
 use crate::config::{Cluster, Compression, ProducerSettings, TopicSettings};
 use crate::error::Error;
 use crate::limits::WARNING_INTERVAL;
@@ -34,6 +36,7 @@ use held::Held;
 use identity::Identification;
 use line::{Form, Line};
 use sticky::Sticky;
+use transaction::Part;
 
 /// What an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,10 @@ enum Tag {
     Prepare,
     Metadata,
     Identity,
+    /// The transaction's.
+    Coordinator,
+    /// To be added to the transaction.
+    Partitions,
     /// The body of this name, in the window of that line.
     Body {
         line: usize,
@@ -61,6 +68,8 @@ pub(crate) struct Producer {
     cluster: cluster::Cluster,
     /// For lines that have no producer id yet.
     identification: Identification,
+    /// None where it writes without one.
+    transaction: Option<Part>,
     held: Held,
     /// Parts that no line has yet: slot and number of each, and when it came.
     unplaced: VecDeque<(usize, usize, Instant)>,
@@ -84,6 +93,7 @@ impl Producer {
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
+        transaction: Option<&Arc<Transaction>>,
     ) -> Self {
         let outputs = topics.outputs.iter().map(String::as_str);
         let longest_name = outputs.clone().max_by_key(|topic| topic.len());
@@ -103,6 +113,7 @@ impl Producer {
             network: Network::new(&cluster.connection),
             cluster: cluster::Cluster::new(&cluster.brokers, outputs.clone()),
             identification: Identification::default(),
+            transaction: transaction.map(Part::new),
             held: Held::default(),
             unplaced: VecDeque::new(),
             lines: Vec::new(),
@@ -127,6 +138,7 @@ impl Producer {
         self.ask_identity(now)?;
         loop {
             self.place(now)?;
+            self.add_partitions(now);
             if !self.send_each(now)? {
                 return Ok(worked);
             }
@@ -171,6 +183,7 @@ impl Producer {
         let others = [
             self.cluster.due(&self.network),
             self.identification.not_before,
+            self.transaction.as_ref().and_then(|part| part.not_before),
         ];
         let dues = lines
             .chain(others.into_iter().flatten())

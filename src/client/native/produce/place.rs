@@ -95,7 +95,7 @@ impl Producer {
         let (limit, idempotent) = (self.settings.max_in_flight, self.settings.idempotent);
         let lines = &mut self.lines;
         let number = *self.line_of.entry((output, partition)).or_insert_with(|| {
-            let window = Window::new(limit, idempotent);
+            let window = Window::new(limit, idempotent, self.transaction.is_none());
             lines.push(Line::new(output, partition, window));
             lines.len() - 1
         });

@@ -43,7 +43,19 @@ impl Producer {
                 }
             }
         }
+        if self
+            .transaction
+            .as_ref()
+            .is_some_and(|part| line.transaction < part.transaction.number())
+        {
+            return Ok(false);
+        }
         let turn = line.window.turn();
+        if line.window.is_broken() {
+            return Err(Error::Aborted(format!(
+                "{topic}-{partition}: the broker does not take the producer's numbers any more"
+            )));
+        }
         if line.window.take_restarted() {
             log::warn!(
                 "produce: {topic}-{partition}: the broker does not know what it acknowledged of {}; \
@@ -91,12 +103,17 @@ impl Producer {
         let mut stamp = body.stamp();
         stamp.producer = turn.identity;
         stamp.base_sequence = turn.base_sequence;
+        let transaction = self.transaction.as_ref();
+        let transaction = transaction.map(|part| part.transaction.id.as_str());
+        if transaction.is_some() {
+            stamp.attributes |= TRANSACTIONAL;
+        }
         let header = stamp.header(records);
         let timeout = self.network.settings().request_timeout;
         begin(
             &mut self.head,
-            self.settings.acks,
-            timeout,
+            transaction,
+            (self.settings.acks, timeout),
             (topic, partition),
             header.len() + records.len(),
         );
@@ -111,11 +128,14 @@ impl Producer {
     }
 }
 
+/// Of a record batch's attributes, that it is of a transaction.
+const TRANSACTIONAL: i16 = 0x10;
+
 /// A produce request of the versions 7 and 8 up to the bytes of its batch, which are so many.
 fn begin(
     out: &mut Vec<u8>,
-    acks: Acks,
-    timeout: Duration,
+    transaction: Option<&str>,
+    (acks, timeout): (Acks, Duration),
     (topic, partition): (&str, i32),
     size: usize,
 ) {
@@ -125,8 +145,9 @@ fn begin(
     };
     let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     out.clear();
-    // No transaction.
-    out.extend_from_slice(&(-1_i16).to_be_bytes());
+    let length = transaction.map_or(-1, |id| id.len() as i16);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(transaction.unwrap_or_default().as_bytes());
     out.extend_from_slice(&acks.to_be_bytes());
     out.extend_from_slice(&timeout.to_be_bytes());
     out.extend_from_slice(&1_i32.to_be_bytes());
@@ -142,8 +163,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use bytes::BytesMut;
-    use kafka_protocol::messages::TopicName;
     use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use kafka_protocol::messages::{TopicName, TransactionalId};
     use kafka_protocol::protocol::{Encodable, StrBytes};
 
     use super::*;
@@ -156,24 +177,26 @@ mod tests {
         let topic = TopicProduceData::default()
             .with_name(TopicName(StrBytes::from_static_str("even")))
             .with_partition_data(vec![partition]);
-        let request = ProduceRequest::default()
-            .with_transactional_id(None)
-            .with_acks(-1)
-            .with_timeout_ms(30_000)
-            .with_topic_data(vec![topic]);
-        for version in [7, 8] {
-            let mut expected = BytesMut::new();
-            request.encode(&mut expected, version).unwrap();
-            let mut found = b"from before".to_vec();
-            begin(
-                &mut found,
-                Acks::All,
-                Duration::from_secs(30),
-                ("even", 3),
-                5,
-            );
-            found.extend_from_slice(b"batch");
-            assert_eq!(found, expected);
+        for id in [None, Some("tx-1")] {
+            let request = ProduceRequest::default()
+                .with_transactional_id(id.map(|id| TransactionalId(StrBytes::from_static_str(id))))
+                .with_acks(-1)
+                .with_timeout_ms(30_000)
+                .with_topic_data(vec![topic.clone()]);
+            for version in [7, 8] {
+                let mut expected = BytesMut::new();
+                request.encode(&mut expected, version).unwrap();
+                let mut found = b"from before".to_vec();
+                begin(
+                    &mut found,
+                    id,
+                    (Acks::All, Duration::from_secs(30)),
+                    ("even", 3),
+                    5,
+                );
+                found.extend_from_slice(b"batch");
+                assert_eq!(found, expected);
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl Bench {
             memory: 1 << 24,
             librdkafka: Vec::new(),
         };
-        Producer::new(&cluster, settings, &self.topics, "producer-even")
+        Producer::new(&cluster, settings, &self.topics, "producer-even", None)
     }
 
     /// All `count` records of the even topic, each partition's in their order.

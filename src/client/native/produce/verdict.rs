@@ -40,12 +40,15 @@ pub(super) fn verdict(error: Option<ResponseError>) -> Verdict {
         E::UnknownProducerId
         | E::InvalidProducerEpoch
         | E::InvalidProducerIdMapping
+        | E::InvalidTxnState
+        | E::TransactionAbortable
         | E::ProducerFenced => Verdict::Unidentified,
         E::MessageTooLarge | E::RecordListTooLarge => Verdict::TooLarge,
         E::InvalidRecord | E::InvalidTimestamp => Verdict::Invalid,
         E::CorruptMessage => Verdict::Corrupt,
         E::TopicAuthorizationFailed
         | E::ClusterAuthorizationFailed
+        | E::TransactionalIdAuthorizationFailed
         | E::InvalidTopicException
         | E::UnsupportedVersion
         | E::InvalidRequiredAcks

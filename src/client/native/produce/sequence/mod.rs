@@ -38,6 +38,8 @@ pub(super) struct Window<B> {
     /// Bodies at most between the first that is not acknowledged and the last that was sent.
     limit: usize,
     idempotent: bool,
+    /// Numbers may begin anew. Not in a transaction, which has to be aborted instead.
+    may_restart: bool,
     identity: Option<Identity>,
     /// A producer id that cannot be used any more.
     spent: Option<i64>,
@@ -91,7 +93,7 @@ enum Numbering {
 
 impl<B: Counted> Window<B> {
     /// For `limit` bodies, at least 1. What is idempotent has no more of them than a broker knows again.
-    pub(super) fn new(limit: usize, idempotent: bool) -> Self {
+    pub(super) fn new(limit: usize, idempotent: bool, may_restart: bool) -> Self {
         let limit = if idempotent {
             limit.min(KNOWN_AGAIN)
         } else {
@@ -101,6 +103,7 @@ impl<B: Counted> Window<B> {
             entries: VecDeque::new(),
             limit,
             idempotent,
+            may_restart,
             identity: None,
             spent: None,
             first: 0,
@@ -166,6 +169,11 @@ impl<B: Counted> Window<B> {
         std::mem::take(&mut self.restarted)
     }
 
+    /// Whether the numbers do not go on as they are, and may not begin anew.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some() && !self.may_restart
+    }
+
     /// What is to be sent next, if anything may be now.
     pub(super) fn turn(&mut self) -> Option<Turn> {
         let unsent = |entry: &Entry<B>| entry.state == State::Unsent;
@@ -223,7 +231,7 @@ impl<B: Counted> Window<B> {
     /// Begins anew at 0, under the next epoch, once nothing is out. What an older epoch still has on its way the broker refuses then. A
     /// producer that is only idempotent may raise its epoch by itself, as Java's does; each partition has its own.
     fn restart(&mut self, is_out: bool) -> Option<Turn> {
-        if is_out {
+        if is_out || !self.may_restart {
             return None;
         }
         let broken = self.broken.take();

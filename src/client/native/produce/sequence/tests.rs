@@ -131,7 +131,7 @@ struct World {
 
 impl World {
     fn new(bodies: &[usize], limit: usize, start: i32, broker: Broker) -> Self {
-        let mut window = Window::new(limit, true);
+        let mut window = Window::new(limit, true, true);
         window.first = start;
         let mut next = 0;
         let waiting = bodies.iter().map(|&size| {
@@ -377,7 +377,7 @@ proptest! {
 }
 
 fn window(limit: usize, idempotent: bool, bodies: u32) -> Window<Vec<u32>> {
-    let mut window = Window::new(limit, idempotent);
+    let mut window = Window::new(limit, idempotent, true);
     for body in 0..bodies {
         window.push(vec![body]);
     }

@@ -1,0 +1,184 @@
+//! What a producer has of a transaction: a partition that something is sent to must have been added to it before.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use kafka_protocol::messages::{
+    AddPartitionsToTxnRequest, FindCoordinatorRequest, TransactionalId,
+};
+
+use super::{Producer, Tag};
+use crate::client::native::coordinator::{Coordinator, text, topic_name};
+use crate::client::native::network::{Peer, Response, backoff};
+use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, failure, outcome};
+use crate::client::transaction::Transaction;
+use crate::error::Error;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) transaction: Arc<Transaction>,
+    coordinator: Coordinator,
+    /// The lines that it was asked for.
+    asked: Option<Vec<usize>>,
+    pub(super) not_before: Option<Instant>,
+    failures: u32,
+}
+
+impl Part {
+    pub(super) fn new(transaction: &Arc<Transaction>) -> Self {
+        Self {
+            transaction: transaction.clone(),
+            coordinator: Coordinator::of_transaction(&transaction.id),
+            asked: None,
+            not_before: None,
+            failures: 0,
+        }
+    }
+}
+
+impl Producer {
+    /// Asks for what is to be added.
+    pub(super) fn add_partitions(&mut self, now: Instant) {
+        let Some(part) = &mut self.transaction else {
+            return;
+        };
+        let number = part.transaction.number();
+        let wanted = |line: &super::line::Line| line.transaction < number && !line.is_idle();
+        if part.asked.is_some()
+            || part.not_before.is_some_and(|at| now < at)
+            || !self.lines.iter().any(wanted)
+        {
+            return;
+        }
+        let Some((producer_id, epoch)) = part.transaction.identity() else {
+            return;
+        };
+        let Some(peer) = part
+            .coordinator
+            .reach(&mut self.network, &self.cluster, Tag::Coordinator)
+        else {
+            return;
+        };
+        let lines = self
+            .lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| wanted(line));
+        let lines: Vec<usize> = lines.map(|(index, _)| index).collect();
+        let mut topics: Vec<AddPartitionsToTxnTopic> = Vec::new();
+        for line in lines.iter().filter_map(|&index| self.lines.get(index)) {
+            let name = topic_name(self.topics.output(line.output));
+            match topics.iter_mut().find(|topic| topic.name == name) {
+                Some(topic) => topic.partitions.push(line.partition),
+                None => topics.push(
+                    AddPartitionsToTxnTopic::default()
+                        .with_name(name)
+                        .with_partitions(vec![line.partition]),
+                ),
+            }
+        }
+        let request = AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(TransactionalId(text(&part.transaction.id)))
+            .with_v3_and_below_producer_id(producer_id.into())
+            .with_v3_and_below_producer_epoch(epoch)
+            .with_v3_and_below_topics(topics);
+        part.asked = Some(lines);
+        self.network.send(peer, &request, Tag::Partitions);
+    }
+
+    pub(super) fn coordinator_answered(
+        &mut self,
+        peer: Peer,
+        response: &Response<Tag>,
+    ) -> Result<(), Error> {
+        let Some(part) = &mut self.transaction else {
+            return Ok(());
+        };
+        match response.read::<FindCoordinatorRequest>() {
+            Ok(answer) => part
+                .coordinator
+                .answered(&self.network, &mut self.cluster, &answer)
+                .map_err(super::failure),
+            Err(error) => {
+                part.coordinator.unanswered(&self.network);
+                self.network.lose(peer, &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn coordinator_unanswered(&mut self) {
+        if let Some(part) = &mut self.transaction {
+            part.coordinator.unanswered(&self.network);
+        }
+    }
+
+    /// The partitions are added, or not.
+    pub(super) fn partitions_answered(
+        &mut self,
+        peer: Peer,
+        response: &Response<Tag>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let Ok(answer) = response.read::<AddPartitionsToTxnRequest>() else {
+            self.partitions_unanswered(now);
+            self.network
+                .lose(peer, "an answer to AddPartitionsToTxn that cannot be read");
+            return Ok(());
+        };
+        let Some(part) = &mut self.transaction else {
+            return Ok(());
+        };
+        let results = answer.results_by_topic_v3_and_below.iter();
+        let codes = results.flat_map(|topic| {
+            let results = topic.results_by_partition.iter();
+            results.map(|result| result.partition_error_code)
+        });
+        // One that is refused keeps the others from being added.
+        let worst = codes.max_by_key(|&code| match outcome(code) {
+            Outcome::Done => 0,
+            Outcome::Soon => 1,
+            Outcome::Again { .. } => 2,
+            Outcome::Aborted => 3,
+            Outcome::Final => 4,
+        });
+        let code = worst.unwrap_or_default();
+        match outcome(code) {
+            Outcome::Done => {
+                part.failures = 0;
+                part.not_before = None;
+                let number = part.transaction.number();
+                for index in part.asked.take().unwrap_or_default() {
+                    if let Some(line) = self.lines.get_mut(index) {
+                        line.transaction = number;
+                    }
+                }
+                Ok(())
+            }
+            Outcome::Soon => {
+                part.asked = None;
+                part.not_before = Some(now + CONCURRENT_BACKOFF);
+                Ok(())
+            }
+            Outcome::Again { moved } => {
+                if moved {
+                    part.coordinator.lost(&self.network);
+                }
+                self.partitions_unanswered(now);
+                Ok(())
+            }
+            Outcome::Aborted | Outcome::Final => Err(failure("AddPartitionsToTxn", code)),
+        }
+    }
+
+    pub(super) fn partitions_unanswered(&mut self, now: Instant) {
+        if let Some(part) = &mut self.transaction {
+            let (first, longest) = self.network.settings().retry_backoff;
+            part.asked = None;
+            part.not_before = Some(now + backoff(first, longest, part.failures));
+            part.failures = part.failures.saturating_add(1);
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Ends transactions: puts the offsets into the open one and commits it, step by step and each step until it is done. The consumer has it;
+//! what the producers have of a transaction is in `produce/transaction.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::{
+    AddOffsetsToTxnRequest, EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    TransactionalId, TxnOffsetCommitRequest,
+};
+
+use super::admin::{self, ANSWER_WITHIN};
+use super::cluster::Cluster;
+use super::coordinator::{Coordinator, Identity, text, topic_name};
+use super::network::{Network, Peer, Reach, backoff};
+use crate::client::NotReady;
+use crate::client::transaction::Transaction;
+use crate::error::Error;
+use crate::offsets::NextOffset;
+use crate::topics::Topics;
+
+/// How soon it is asked again whether the transaction before is quite over, as Java's producer does.
+pub(super) const CONCURRENT_BACKOFF: Duration = Duration::from_millis(5);
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The transaction's coordinator: that offsets of the group belong to it.
+    AddOffsets,
+    /// The group's coordinator: to take the offsets, for when the transaction is committed.
+    Offsets,
+    /// The transaction's coordinator: to commit it.
+    End,
+}
+
+/// What an error means for a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is done.
+    Done,
+    /// It is asked again after a moment: the transaction before is not quite over.
+    Soon,
+    /// It is asked again after the back-off, of another coordinator where this one is none.
+    Again {
+        /// The coordinator is looked for again.
+        moved: bool,
+    },
+    /// The transaction cannot be committed any more: by the group, this member has nothing to commit, or by the coordinator, another
+    /// producer has this id, or too much time has passed.
+    Aborted,
+    /// Nothing that waiting or beginning anew would heal.
+    Final,
+}
+
+/// What this error means.
+pub(super) fn outcome(code: i16) -> Outcome {
+    use ResponseError as E;
+    match ResponseError::try_from_code(code) {
+        None => Outcome::Done,
+        Some(E::ConcurrentTransactions) => Outcome::Soon,
+        Some(E::NotCoordinator | E::CoordinatorNotAvailable) => Outcome::Again { moved: true },
+        Some(
+            E::CoordinatorLoadInProgress
+            | E::RequestTimedOut
+            | E::UnknownTopicOrPartition
+            | E::OperationNotAttempted
+            | E::NotLeaderOrFollower
+            | E::NetworkException,
+        ) => Outcome::Again { moved: false },
+        Some(
+            E::TransactionalIdAuthorizationFailed
+            | E::GroupAuthorizationFailed
+            | E::TopicAuthorizationFailed
+            | E::ClusterAuthorizationFailed
+            | E::FencedInstanceId
+            | E::InvalidGroupId
+            | E::UnsupportedVersion
+            | E::UnsupportedForMessageFormat,
+        ) => Outcome::Final,
+        Some(_) => Outcome::Aborted,
+    }
+}
+
+/// Transaction failed, as an error that has its pipeline begun anew, or ends it.
+pub(super) fn failure(what: &str, code: i16) -> Error {
+    let words =
+        ResponseError::try_from_code(code).map_or_else(String::new, |error| error.to_string());
+    let reason = format!("{what}: {words}");
+    if outcome(code) == Outcome::Final {
+        Error::Kafka {
+            operation: "transaction",
+            reason,
+        }
+    } else {
+        Error::Aborted(reason)
+    }
+}
+
+/// See the module.
+pub(super) struct Committer {
+    transaction: Arc<Transaction>,
+    pub(super) coordinator: Coordinator,
+    /// What is being committed, and as whom; none where no commit is under way.
+    offsets: Option<(Identity, Vec<NextOffset>)>,
+    step: Step,
+    is_asked: bool,
+    not_before: Option<Instant>,
+    failures: u32,
+}
+
+impl Committer {
+    pub(super) fn new(transaction: &Arc<Transaction>) -> Self {
+        Self {
+            transaction: transaction.clone(),
+            coordinator: Coordinator::of_transaction(&transaction.id),
+            offsets: None,
+            step: Step::AddOffsets,
+            is_asked: false,
+            not_before: None,
+            failures: 0,
+        }
+    }
+
+    fn id(&self) -> TransactionalId {
+        TransactionalId(text(&self.transaction.id))
+    }
+
+    fn producer(&self) -> (i64, i16) {
+        self.transaction.identity().unwrap_or((-1, -1))
+    }
+
+    /// Asks for producer id and epoch, which ends what an earlier producer of this transactional id has left open, and fences it.
+    pub(super) fn initialise<T: Copy + PartialEq>(
+        &mut self,
+        network: &mut Network<T>,
+        cluster: &mut Cluster,
+        tag: T,
+    ) -> Result<(), NotReady> {
+        let waiting = |reason: String| NotReady::Waiting(format!("transaction: {reason}"));
+        let failed = |reason: String| {
+            NotReady::Failed(Error::Kafka {
+                operation: "transaction",
+                reason,
+            })
+        };
+        if self.transaction.identity().is_some() {
+            return Ok(());
+        }
+        let any = admin::connect(network, cluster)?;
+        network
+            .version::<TxnOffsetCommitRequest>(any)
+            .map_err(|reason| {
+                failed(format!(
+                    "exactly once: {reason}, which Kafka 2.5 brought (KIP-447)"
+                ))
+            })?;
+        let until = Instant::now() + ANSWER_WITHIN;
+        let answer = network
+            .call::<FindCoordinatorRequest>(any, &self.coordinator.request(), tag, until)
+            .map_err(waiting)?;
+        self.coordinator
+            .answered(network, cluster, &answer)
+            .map_err(failed)?;
+        let peer = loop {
+            match self.coordinator.peer(cluster) {
+                None => {
+                    let code = answer.error_code;
+                    let error = ResponseError::try_from_code(code);
+                    return Err(waiting(format!("coordinator: {error:?}")));
+                }
+                Some((peer, address)) => match network.reach(peer, address) {
+                    Reach::Ready => break peer,
+                    Reach::Waiting if Instant::now() >= until || network.failures(peer) > 0 => {
+                        return Err(waiting(network.reason().to_owned()));
+                    }
+                    Reach::Waiting => network.poll(until),
+                },
+            }
+        };
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(self.id()))
+            .with_transaction_timeout_ms(self.transaction.timeout_ms)
+            .with_producer_id((-1).into())
+            .with_producer_epoch(-1);
+        let answer = network.call(peer, &request, tag, until).map_err(waiting)?;
+        match ResponseError::try_from_code(answer.error_code) {
+            None => {
+                let identity = (answer.producer_id.0, answer.producer_epoch);
+                log::info!(
+                    "transactional.id {}: producer {}, epoch {}",
+                    self.transaction.id,
+                    identity.0,
+                    identity.1
+                );
+                self.transaction.identify(identity);
+                Ok(())
+            }
+            Some(error) if outcome(answer.error_code) == Outcome::Final => {
+                Err(failed(error.to_string()))
+            }
+            Some(error @ ResponseError::InvalidTransactionTimeout) => Err(failed(format!(
+                "{error}: transaction.timeout.ms={} is more than the broker's transaction.max.timeout.ms",
+                self.transaction.timeout_ms
+            ))),
+            Some(error) => Err(waiting(error.to_string())),
+        }
+    }
+
+    /// Whether a commit is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.offsets.is_some()
+    }
+
+    /// Begins to commit the open transaction with these offsets.
+    pub(super) fn begin(&mut self, identity: Identity, offsets: Vec<NextOffset>) {
+        self.offsets = Some((identity, offsets));
+        self.step = Step::AddOffsets;
+        self.is_asked = false;
+        self.not_before = None;
+        self.failures = 0;
+    }
+
+    /// When there is something to do that no answer brings about.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.not_before.filter(|_| self.is_busy() && !self.is_asked)
+    }
+
+    /// Asks what is due. `coordinators` is the tag for looking for the transaction's coordinator.
+    pub(super) fn tend<T>(
+        &mut self,
+        network: &mut Network<T>,
+        cluster: &Cluster,
+        (group, group_peer): (&Coordinator, Option<Peer>),
+        topics: &Topics,
+        (coordinators, tag): (T, impl Fn(Step) -> T),
+    ) -> Result<(), Error> {
+        let now = Instant::now();
+        if self.is_asked || self.not_before.is_some_and(|at| now < at) {
+            return Ok(());
+        }
+        let Some((identity, offsets)) = &self.offsets else {
+            return Ok(());
+        };
+        let (producer_id, epoch) = self.producer();
+        let tag = tag(self.step);
+        match self.step {
+            Step::AddOffsets => {
+                let request = AddOffsetsToTxnRequest::default()
+                    .with_transactional_id(self.id())
+                    .with_producer_id(producer_id.into())
+                    .with_producer_epoch(epoch)
+                    .with_group_id(group.group());
+                let Some(peer) = self.coordinator.reach(network, cluster, coordinators) else {
+                    return Ok(());
+                };
+                network.send(peer, &request, tag);
+            }
+            Step::Offsets => {
+                let Some(peer) = group_peer else {
+                    return Ok(());
+                };
+                let request = TxnOffsetCommitRequest::default()
+                    .with_transactional_id(self.id())
+                    .with_group_id(group.group())
+                    .with_producer_id(producer_id.into())
+                    .with_producer_epoch(epoch)
+                    .with_generation_id(identity.generation)
+                    .with_member_id(text(&identity.member_id))
+                    .with_group_instance_id(identity.instance_id.as_deref().map(text))
+                    .with_topics(by_topic(topics, offsets));
+                network
+                    .version::<TxnOffsetCommitRequest>(peer)
+                    .map_err(|reason| Error::Kafka {
+                        operation: "transaction",
+                        reason,
+                    })?;
+                network.send(peer, &request, tag);
+            }
+            Step::End => {
+                let request = EndTxnRequest::default()
+                    .with_transactional_id(self.id())
+                    .with_producer_id(producer_id.into())
+                    .with_producer_epoch(epoch)
+                    .with_committed(true);
+                let Some(peer) = self.coordinator.reach(network, cluster, coordinators) else {
+                    return Ok(());
+                };
+                network.send(peer, &request, tag);
+            }
+        }
+        self.is_asked = true;
+        Ok(())
+    }
+
+    /// A step is answered, with the worst of the errors in it. When that was the last one: what is committed now.
+    pub(super) fn answered<T>(
+        &mut self,
+        network: &Network<T>,
+        step: Step,
+        code: i16,
+    ) -> Result<Option<Vec<NextOffset>>, Error> {
+        if step != self.step || !self.is_asked {
+            return Ok(None);
+        }
+        self.is_asked = false;
+        match outcome(code) {
+            Outcome::Done => {
+                self.failures = 0;
+                self.not_before = None;
+                match step {
+                    Step::AddOffsets => self.step = Step::Offsets,
+                    Step::Offsets => self.step = Step::End,
+                    Step::End => {
+                        self.transaction.next();
+                        return Ok(self.offsets.take().map(|(_, offsets)| offsets));
+                    }
+                }
+                Ok(None)
+            }
+            Outcome::Soon => {
+                self.not_before = Some(Instant::now() + CONCURRENT_BACKOFF);
+                Ok(None)
+            }
+            Outcome::Again { moved } => {
+                // The group's coordinator is the consumer's to look for.
+                if moved && step != Step::Offsets {
+                    self.coordinator.lost(network);
+                }
+                self.wait(network);
+                Ok(None)
+            }
+            Outcome::Aborted | Outcome::Final => Err(failure(step.name(), code)),
+        }
+    }
+
+    /// A step will not be answered: whether it was done is not known, and asking again does not do it twice.
+    pub(super) fn unanswered<T>(&mut self, network: &Network<T>) {
+        self.is_asked = false;
+        self.wait(network);
+    }
+
+    fn wait<T>(&mut self, network: &Network<T>) {
+        let (first, longest) = network.settings().retry_backoff;
+        self.not_before = Some(Instant::now() + backoff(first, longest, self.failures));
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// Gives up what is open, so that nobody has to wait for its timeout; none where nothing can be asked now.
+    pub(super) fn abort(&self, cluster: &Cluster) -> Option<(i32, String, EndTxnRequest)> {
+        let (producer_id, epoch) = self.transaction.identity()?;
+        let (Peer::Coordinator(broker), address) = self.coordinator.peer(cluster)? else {
+            return None;
+        };
+        let request = EndTxnRequest::default()
+            .with_transactional_id(self.id())
+            .with_producer_id(producer_id.into())
+            .with_producer_epoch(epoch)
+            .with_committed(false);
+        Some((broker, address.to_owned(), request))
+    }
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AddOffsets => "AddOffsetsToTxn",
+            Self::Offsets => "TxnOffsetCommit",
+            Self::End => "EndTxn",
+        }
+    }
+}
+
+fn by_topic(topics: &Topics, offsets: &[NextOffset]) -> Vec<TxnOffsetCommitRequestTopic> {
+    let mut committed: Vec<TxnOffsetCommitRequestTopic> = Vec::new();
+    let mut last = None;
+    for &(partition, next) in offsets {
+        if last != Some(partition.topic) {
+            last = Some(partition.topic);
+            let name = topic_name(topics.input(partition.topic));
+            committed.push(TxnOffsetCommitRequestTopic::default().with_name(name));
+        }
+        if let Some(topic) = committed.last_mut() {
+            topic.partitions.push(
+                TxnOffsetCommitRequestPartition::default()
+                    .with_partition_index(partition.partition)
+                    .with_committed_offset(next)
+                    .with_committed_leader_epoch(-1)
+                    .with_committed_metadata(Some(text(""))),
+            );
+        }
+    }
+    committed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes() {
+        for (error, expected) in [
+            (ResponseError::ConcurrentTransactions, Outcome::Soon),
+            (
+                ResponseError::NotCoordinator,
+                Outcome::Again { moved: true },
+            ),
+            (
+                ResponseError::CoordinatorLoadInProgress,
+                Outcome::Again { moved: false },
+            ),
+            (ResponseError::IllegalGeneration, Outcome::Aborted),
+            (ResponseError::UnknownMemberId, Outcome::Aborted),
+            (ResponseError::RebalanceInProgress, Outcome::Aborted),
+            (ResponseError::InvalidProducerEpoch, Outcome::Aborted),
+            (ResponseError::ProducerFenced, Outcome::Aborted),
+            (ResponseError::InvalidTxnState, Outcome::Aborted),
+            (ResponseError::Unknown(1000), Outcome::Aborted),
+            (ResponseError::FencedInstanceId, Outcome::Final),
+            (
+                ResponseError::TransactionalIdAuthorizationFailed,
+                Outcome::Final,
+            ),
+        ] {
+            assert_eq!(outcome(error.code()), expected, "{error}");
+            let aborted = matches!(failure("EndTxn", error.code()), Error::Aborted(_));
+            assert_eq!(aborted, expected != Outcome::Final, "{error}");
+        }
+        assert_eq!(outcome(0), Outcome::Done);
+    }
+}
