@@ -100,6 +100,56 @@ build() {
     fi
 }
 
+# --- the router -----------------------------------------------------------------------------------------------------------------------
+
+router_log=/dev/null
+# Empty: the program's default.
+client=
+
+# Starts the program in any role; $router_pid, $router_log and $router_port are its. (Of a property given twice the first counts.)
+launch() {
+    router_log=$(new_log "$1")
+    shift
+    env -i ROUTER=1 "$@" --server.port=0 "--spring.cloud.stream.kafka.binder.brokers=$broker" ${client:+"--parity-router.client=$client"} \
+        >"$router_log" 2>&1 &
+    router_pid=$!
+    started+=("$router_pid")
+    until_true 20 grep -q 'actuator on port ' "$router_log" || fail "no actuator"
+    router_port=$(sed -n 's/.*actuator on port //p' "$router_log" | head -1)
+}
+
+probe() { "$default_bin" probe "$1" "--server.port=$router_port"; }
+ready() {
+    until_true 100 probe readiness && return
+    kill -0 "$router_pid" 2>/dev/null || fail "not ready: the router is gone"
+    fail "not ready: $(probe readiness 2>&1)"
+}
+
+# SIGTERM, and an exit with 0 within 25 s.
+router_stop() {
+    local before=$SECONDS status=0
+    kill -TERM "$router_pid"
+    wait "$router_pid" || status=$?
+    forget "$router_pid"
+    [ "$status" = 0 ] || fail "the router ended with $status"
+    [ $((SECONDS - before)) -le 25 ] || fail "the router took $((SECONDS - before)) s to stop"
+}
+
+router_kill() {
+    kill -9 "$router_pid"
+    wait "$router_pid" 2>/dev/null || true
+    forget "$router_pid"
+}
+
+# Stops these, each as its process id, a colon and its log, one after the other.
+routers_stop() {
+    local entry
+    for entry in "$@"; do
+        router_pid=${entry%%:*} router_log=${entry#*:}
+        router_stop
+    done
+}
+
 # --- the broker -----------------------------------------------------------------------------------------------------------------------
 
 # The judge, by a Java of its own; or, in a shell that began by `asking`, by one for all its questions: starting it takes longer than most

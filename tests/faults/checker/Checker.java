@@ -1,0 +1,344 @@
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.KafkaException;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+/**
+ * Finds by their numbers what a fault did to records: read by Kafka's own consumer, compared by nothing of the router's and nothing of the
+ * other suites' judge.
+ *
+ * <p>A value begins with ten digits, its number, and is there once in the input. It belongs, behind its prefix, in the lane that its last
+ * byte says, or unchanged among the dead letters.
+ */
+public final class Checker {
+    private static final int DIGITS = 10;
+
+    public static void main(String[] args) throws Exception {
+        boolean good = args[0].equals("self-test") ? selfTest() : check(args[1], args[2], args[3], args[4], args[5], args[6]);
+        System.exit(good ? 0 : 1);
+    }
+
+    /**
+     * Waits until the group has committed the whole input, and compares. The first line is for the script; it decides about doubles itself.
+     */
+    private static boolean check(String brokers, String group, String input, String even, String odd, String dead) throws Exception {
+        Comparison comparison = new Comparison();
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
+            if (!isCommitted(brokers, consumer, group, input)) {
+                System.out.println("the group " + group + " has not committed all of " + input);
+                return false;
+            }
+            read(consumer, input, record -> comparison.input(record.partition(), record.offset(), record.value()));
+            for (Lane lane : Lane.values()) {
+                String topic = switch (lane) {
+                    case EVEN -> even;
+                    case ODD -> odd;
+                    case DEAD -> dead;
+                };
+                read(consumer, topic, record -> comparison.output(lane, record.partition(), record.offset(), record.value()));
+            }
+        }
+        comparison.print();
+        return comparison.isComplete();
+    }
+
+    private static boolean isCommitted(String brokers, KafkaConsumer<byte[], byte[]> consumer, String group, String input)
+            throws Exception {
+        Map<TopicPartition, Long> ends = consumer.endOffsets(partitionsOf(consumer, input));
+        long until = System.nanoTime() + Duration.ofSeconds(300).toNanos();
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            while (System.nanoTime() < until) {
+                var committed = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+                if (ends.entrySet().stream().allMatch(end -> end.getValue() == 0
+                        || committed.get(end.getKey()) != null && committed.get(end.getKey()).offset() >= end.getValue())) {
+                    return true;
+                }
+                Thread.sleep(50);
+            }
+        }
+        return false;
+    }
+
+    private static KafkaConsumer<byte[], byte[]> consumer(String brokers) {
+        Map<String, Object> settings = Map.of(
+                "bootstrap.servers", brokers,
+                "allow.auto.create.topics", "false",
+                "isolation.level", "read_committed",
+                "max.poll.records", "10000");
+        return new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    private static List<TopicPartition> partitionsOf(KafkaConsumer<byte[], byte[]> consumer, String topic) {
+        return consumer.partitionsFor(topic).stream().map(info -> new TopicPartition(topic, info.partition())).toList();
+    }
+
+    /** Reads a topic from its first record to what is now its end. */
+    private static void read(KafkaConsumer<byte[], byte[]> consumer, String topic, Consumer<ConsumerRecord<byte[], byte[]>> taker) {
+        List<TopicPartition> partitions = partitionsOf(consumer, topic);
+        Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+        consumer.assign(partitions);
+        consumer.seekToBeginning(partitions);
+        while (partitions.stream().anyMatch(partition -> consumer.position(partition) < ends.get(partition))) {
+            try {
+                consumer.poll(Duration.ofMillis(200)).forEach(taker);
+            } catch (KafkaException e) {
+                throw new KafkaException(topic, e);
+            }
+        }
+    }
+
+    private enum Lane {
+        EVEN("Even timestamp: "),
+        ODD("Odd timestamp:"),
+        DEAD("");
+
+        final byte[] prefix;
+
+        Lane(String prefix) {
+            this.prefix = prefix.getBytes(StandardCharsets.UTF_8);
+        }
+
+        static Lane of(byte[] value) {
+            int last = value.length == 0 ? -1 : value[value.length - 1];
+            return last < '0' || last > '9' ? DEAD : last % 2 == 0 ? EVEN : ODD;
+        }
+    }
+
+    /** Everything by number, in arrays: there may be tens of millions. */
+    private static final class Comparison {
+        private byte[] expected = new byte[1 << 16];
+        private byte[] found = new byte[1 << 16];
+        private short[] partitions = new short[1 << 16];
+        private int[] offsets = new int[1 << 16];
+        /** Of a record's lane and whole value: what differs in a byte is not the record. */
+        private long[] hashes = new long[1 << 16];
+
+        private final Map<Long, Integer> last = new HashMap<>();
+        private final List<String> samples = new ArrayList<>();
+        private int lowest = Integer.MAX_VALUE;
+        private long inputs;
+        private long unexpected;
+        private long disordered;
+        private long earlier;
+
+        void input(int partition, long offset, byte[] value) {
+            int number = number(value, 0);
+            if (number < 0) {
+                throw new IllegalStateException("not a numbered value in the input at offset " + offset);
+            }
+            grow(number);
+            lowest = Math.min(lowest, number);
+            inputs++;
+            Lane lane = Lane.of(value);
+            if (expected[number]++ == 0) {
+                partitions[number] = (short) partition;
+                offsets[number] = Math.toIntExact(offset);
+                hashes[number] = hash(hash(lane.ordinal(), lane.prefix), value);
+            }
+        }
+
+        void output(Lane lane, int partition, long offset, byte[] value) {
+            int number = number(value, lane.prefix.length);
+            if (number >= 0 && number < lowest) {
+                // Routed before its input was deleted.
+                earlier++;
+                return;
+            }
+            if (number < 0 || number >= expected.length || expected[number] == 0 || hash(lane.ordinal(), value) != hashes[number]) {
+                unexpected++;
+                sample("unexpected: " + lane + "-" + partition + " offset " + offset);
+                return;
+            }
+            // Only of the first copy: what is read again is behind by nature.
+            if (found[number]++ == 0) {
+                long place = ((long) lane.ordinal() << 32) + ((long) partition << 16) + partitions[number];
+                Integer before = last.put(place, offsets[number]);
+                if (before != null && before > offsets[number]) {
+                    disordered++;
+                    sample("out of order: " + place(number) + " behind offset " + before + " in " + lane + "-" + partition + " offset " + offset);
+                }
+            }
+        }
+
+        long lost() {
+            return sum(false);
+        }
+
+        long doubled() {
+            return sum(true);
+        }
+
+        private long sum(boolean above) {
+            long sum = 0;
+            for (int number = 0; number < expected.length; number++) {
+                int more = found[number] - expected[number];
+                if (above ? more > 0 : more < 0) {
+                    sum += Math.abs(more);
+                }
+            }
+            return sum;
+        }
+
+        boolean isComplete() {
+            return inputs > 0 && lost() == 0 && unexpected == 0 && disordered == 0;
+        }
+
+        String counts() {
+            return String.format("%d %d %d %d %d", inputs, lost(), doubled(), disordered, unexpected);
+        }
+
+        void print() {
+            System.out.println(counts());
+            for (int number = 0, shown = 0; number < expected.length && shown < 5; number++) {
+                if (found[number] < expected[number]) {
+                    sample("lost: " + place(number));
+                    shown++;
+                }
+            }
+            if (earlier > 0) {
+                System.out.println(earlier + " of inputs that are not there any more");
+            }
+            samples.forEach(System.out::println);
+        }
+
+        private String place(int number) {
+            return "number " + number + " of partition " + partitions[number] + " offset " + offsets[number];
+        }
+
+        private void sample(String text) {
+            if (samples.size() < 10) {
+                samples.add(text);
+            }
+        }
+
+        private void grow(int number) {
+            if (number >= expected.length) {
+                int length = Math.max(number + 1, 2 * expected.length);
+                expected = Arrays.copyOf(expected, length);
+                found = Arrays.copyOf(found, length);
+                partitions = Arrays.copyOf(partitions, length);
+                offsets = Arrays.copyOf(offsets, length);
+                hashes = Arrays.copyOf(hashes, length);
+            }
+        }
+
+        private static int number(byte[] value, int at) {
+            if (value == null || value.length < at + DIGITS) {
+                return -1;
+            }
+            long number = 0;
+            for (int i = at; i < at + DIGITS; i++) {
+                if (value[i] < '0' || value[i] > '9') {
+                    return -1;
+                }
+                number = number * 10 + value[i] - '0';
+            }
+            return number < Integer.MAX_VALUE ? (int) number : -1;
+        }
+
+        /** FNV-1a, begun by the lane or by what is before these bytes. */
+        private static long hash(long hash, byte[] bytes) {
+            for (byte b : bytes) {
+                hash = (hash ^ b) * 0x100000001b3L;
+            }
+            return hash;
+        }
+    }
+
+    // --- whether it sees what it must ----------------------------------------------------------------------------------------------
+
+    private record Output(Lane lane, byte[] value) {}
+
+    private static boolean selfTest() {
+        List<byte[]> inputs = new ArrayList<>();
+        List<Output> outputs = new ArrayList<>();
+        for (int number = 0; number < 200; number++) {
+            byte[] value = bytes(String.format("%010d 11/23/26 17:56:%02d%s", number, number % 60, number % 50 == 7 ? "x" : ""));
+            inputs.add(value);
+            Lane lane = number % 50 == 7 ? Lane.DEAD : number % 2 == 0 ? Lane.EVEN : Lane.ODD;
+            String prefix = lane == Lane.DEAD ? "" : lane == Lane.EVEN ? "Even timestamp: " : "Odd timestamp:";
+            outputs.add(new Output(lane, bytes(prefix + new String(value, StandardCharsets.UTF_8))));
+        }
+        boolean good = true;
+        good &= seen("nothing", inputs, outputs, "200 0 0 0 0");
+        good &= seen("a loss", inputs, without(outputs, 50), "200 1 0 0 0");
+        good &= seen("the last one lost", inputs, without(outputs, 199), "200 1 0 0 0");
+        good &= seen("a lost dead letter", inputs, without(outputs, 57), "200 1 0 0 0");
+        good &= seen("a double", inputs, with(outputs, 200, outputs.get(50)), "200 0 1 0 0");
+        good &= seen("a double dead letter", inputs, with(outputs, 58, outputs.get(57)), "200 0 1 0 0");
+        List<Output> again = new ArrayList<>(outputs.subList(0, 100));
+        again.addAll(outputs.subList(60, 200));
+        good &= seen("a stretch read again", inputs, again, "200 0 40 0 0");
+        // Before one that it follows in its partition.
+        good &= seen("a reordering", inputs, with(without(outputs, 50), 46, outputs.get(50)), "200 0 0 1 0");
+        good &= seen("another partition's record earlier", inputs, with(without(outputs, 52), 50, outputs.get(52)), "200 0 0 0 0");
+        Output right = outputs.get(51);
+        good &= seen("the wrong lane", inputs, replaced(outputs, 51, new Output(Lane.EVEN, right.value)), "200 1 0 0 1");
+        good &= seen("the wrong lane with its prefix", inputs,
+                replaced(outputs, 51, new Output(Lane.EVEN, concat(Lane.EVEN.prefix, inputs.get(51)))), "200 1 0 0 1");
+        good &= seen("the wrong prefix", inputs,
+                replaced(outputs, 51, new Output(Lane.ODD, concat(bytes("Odd timestamp: "), inputs.get(51)))), "200 1 0 0 1");
+        good &= seen("no prefix", inputs, replaced(outputs, 51, new Output(Lane.ODD, inputs.get(51))), "200 1 0 0 1");
+        good &= seen("a byte too much", inputs, replaced(outputs, 51, new Output(Lane.ODD, concat(right.value, bytes("1")))), "200 1 0 0 1");
+        good &= seen("a routable dead letter", inputs, replaced(outputs, 51, new Output(Lane.DEAD, inputs.get(51))), "200 1 0 0 1");
+        good &= seen("one of nobody's", inputs, with(outputs, 9, new Output(Lane.ODD, bytes("Odd timestamp:0000009999 1"))), "200 0 0 0 1");
+        good &= seen("no value", inputs, with(outputs, 9, new Output(Lane.ODD, null)), "200 0 0 0 1");
+        // Twice in the input is twice in the output.
+        List<byte[]> twice = new ArrayList<>(inputs);
+        twice.add(inputs.get(20));
+        good &= seen("one that is twice in the input", twice, outputs, "201 1 0 0 0");
+        return good;
+    }
+
+    private static boolean seen(String planted, List<byte[]> inputs, List<Output> outputs, String counts) {
+        Comparison comparison = new Comparison();
+        for (int i = 0; i < inputs.size(); i++) {
+            // Two input partitions, of two records in turn.
+            comparison.input(i / 2 % 2, i, inputs.get(i));
+        }
+        for (int i = 0; i < outputs.size(); i++) {
+            comparison.output(outputs.get(i).lane, 0, i, outputs.get(i).value);
+        }
+        boolean good = comparison.counts().equals(counts);
+        System.out.println((good ? "seen: " : "NOT SEEN: ") + planted + ": " + comparison.counts());
+        return good;
+    }
+
+    private static List<Output> without(List<Output> outputs, int index) {
+        List<Output> changed = new ArrayList<>(outputs);
+        changed.remove(index);
+        return changed;
+    }
+
+    private static List<Output> with(List<Output> outputs, int index, Output output) {
+        List<Output> changed = new ArrayList<>(outputs);
+        changed.add(index, output);
+        return changed;
+    }
+
+    private static List<Output> replaced(List<Output> outputs, int index, Output output) {
+        List<Output> changed = new ArrayList<>(outputs);
+        changed.set(index, output);
+        return changed;
+    }
+
+    private static byte[] bytes(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static byte[] concat(byte[] one, byte[] other) {
+        byte[] both = Arrays.copyOf(one, one.length + other.length);
+        System.arraycopy(other, 0, both, one.length, other.length);
+        return both;
+    }
+}

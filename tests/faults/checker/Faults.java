@@ -1,0 +1,167 @@
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
+import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/** Writes the numbered records, and does to a cluster what a fault needs. */
+public final class Faults {
+    public static void main(String[] args) throws Exception {
+        switch (args[0]) {
+            case "feed" -> feed(args[1], args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]), Integer.parseInt(args[5]),
+                    Integer.parseInt(args[6]), args.length > 7 ? Path.of(args[7]) : null);
+            case "uncommitted" -> uncommitted(args[1], args[2], args[3], List.of(args).subList(4, args.length));
+            case "members" -> members(args[1], args[2]);
+            case "leader" -> leader(args[1], args[2]);
+            case "move" -> move(args[1], List.of(args).subList(2, args.length));
+            case "quota" -> quota(args[1], args[2], args[3].equals("none") ? null : Double.valueOf(args[3]));
+            case "empty" -> empty(args[1], List.of(args).subList(2, args.length));
+            default -> throw new IllegalArgumentException(args[0]);
+        }
+    }
+
+    /**
+     * Writes records with the numbers from `from` on, `rate` a second (0: as fast as can be), each one in `poison` (0: none) without a digit at
+     * its end: `count` of them, and then on until the file `stop` is there, if one is given. Prints the next number.
+     */
+    private static void feed(String brokers, String topic, int from, int count, int rate, int poison, Path stop) throws Exception {
+        // It outlasts every fault, and what it writes is there once.
+        Map<String, Object> settings = Map.of(
+                "bootstrap.servers", brokers, "acks", "all", "linger.ms", "5", "batch.size", "100000", "delivery.timeout.ms", "1200000",
+                "max.block.ms", "1200000", "request.timeout.ms", "10000");
+        AtomicInteger written = new AtomicInteger();
+        int number = from;
+        long start = System.nanoTime();
+        try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {
+            int partitions = producer.partitionsFor(topic).size();
+            boolean stopped = stop == null;
+            while (number - from < count || !stopped) {
+                byte[] value = String.format("%010d 11/23/26 17:56:%02d%s", number, number % 60, poison > 0 && number % poison == 0 ? "x" : "")
+                        .getBytes(StandardCharsets.UTF_8);
+                byte[] key = number % 3 == 0 ? null : ("key" + number % 100).getBytes(StandardCharsets.UTF_8);
+                producer.send(new ProducerRecord<>(topic, number % partitions, key, value), (metadata, error) -> {
+                    if (error == null) {
+                        written.incrementAndGet();
+                    }
+                });
+                number++;
+                if (number % 100 == 0) {
+                    stopped = stopped || Files.exists(stop);
+                    long wait = rate == 0 ? 0 : start + (number - from) * 1_000_000_000L / rate - System.nanoTime();
+                    if (wait > 1_000_000) {
+                        Thread.sleep(wait / 1_000_000);
+                    }
+                }
+            }
+        }
+        if (written.get() != number - from) {
+            throw new IllegalStateException("only " + written.get() + " of " + (number - from) + " written");
+        }
+        System.out.println(number);
+    }
+
+    /** Prints how many records are in the outputs beyond what the group has committed: what its next member routes again. */
+    private static void uncommitted(String brokers, String group, String input, List<String> outputs) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            long committed = 0;
+            for (var offset : admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().entrySet()) {
+                committed += offset.getKey().topic().equals(input) ? offset.getValue().offset() : 0;
+            }
+            System.out.println(ends(admin, outputs).values().stream().mapToLong(Long::longValue).sum() - committed);
+        }
+    }
+
+    private static void members(String brokers, String group) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            System.out.println(admin.describeConsumerGroups(List.of(group)).all().get().get(group).members().size());
+        }
+    }
+
+    /** Prints the leader of the topic's first partition. */
+    private static void leader(String brokers, String topic) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            System.out.println(partitions(admin, topic).get(0).leader().id());
+        }
+    }
+
+    /** Takes the leader out of each partition's replicas, a broker that has none in, and waits until another one leads. */
+    private static void move(String brokers, List<String> topics) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            Map<TopicPartition, Optional<NewPartitionReassignment>> moves = new HashMap<>();
+            Map<TopicPartition, Integer> before = new HashMap<>();
+            for (String topic : topics) {
+                for (TopicPartitionInfo info : partitions(admin, topic)) {
+                    TopicPartition partition = new TopicPartition(topic, info.partition());
+                    List<Integer> replicas = new ArrayList<>(info.replicas().stream().map(node -> node.id()).toList());
+                    List<Integer> others = new ArrayList<>(admin.describeCluster().nodes().get().stream().map(node -> node.id()).toList());
+                    others.removeAll(replicas);
+                    Collections.sort(others);
+                    replicas.remove((Integer) info.leader().id());
+                    replicas.add(others.get(0));
+                    moves.put(partition, Optional.of(new NewPartitionReassignment(replicas)));
+                    before.put(partition, info.leader().id());
+                }
+            }
+            admin.alterPartitionReassignments(moves).all().get();
+            while (!admin.listPartitionReassignments().reassignments().get().isEmpty()) {
+                Thread.sleep(100);
+            }
+            for (String topic : topics) {
+                for (TopicPartitionInfo info : partitions(admin, topic)) {
+                    if (info.leader().id() == before.get(new TopicPartition(topic, info.partition()))) {
+                        throw new IllegalStateException(topic + "-" + info.partition() + " has the same leader");
+                    }
+                }
+            }
+            System.out.println(moves.size());
+        }
+    }
+
+    /** How many bytes a second the broker takes from a client, by its id. */
+    private static void quota(String brokers, String client, Double rate) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            var entity = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, client));
+            var op = new ClientQuotaAlteration.Op("producer_byte_rate", rate);
+            admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(op)))).all().get();
+        }
+    }
+
+    /** Deletes all that these topics have, so that a long run needs no more room than a short one. */
+    private static void empty(String brokers, List<String> topics) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            Map<TopicPartition, RecordsToDelete> all = new HashMap<>();
+            ends(admin, topics).forEach((partition, end) -> all.put(partition, RecordsToDelete.beforeOffset(end)));
+            admin.deleteRecords(all).all().get();
+        }
+    }
+
+    private static Map<TopicPartition, Long> ends(Admin admin, List<String> topics) throws Exception {
+        Map<TopicPartition, OffsetSpec> latest = new HashMap<>();
+        for (String topic : topics) {
+            partitions(admin, topic).forEach(info -> latest.put(new TopicPartition(topic, info.partition()), OffsetSpec.latest()));
+        }
+        Map<TopicPartition, Long> ends = new HashMap<>();
+        admin.listOffsets(latest).all().get().forEach((partition, end) -> ends.put(partition, end.offset()));
+        return ends;
+    }
+
+    private static List<TopicPartitionInfo> partitions(Admin admin, String topic) throws Exception {
+        return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions();
+    }
+}

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""The network between router and broker, and its faults.
+
+    proxy.py TARGET_PORT
+
+prints two ports: the first one leads to the target, the second one takes one mode a connection, as a line, and answers it:
+
+    pass          as a good network
+    cut           connections end, and new ones are refused
+    half-open     connections stay, and what is sent on them is swallowed; for good, since what was lost of a stream cannot follow later
+    delay MS      what is sent arrives so much later
+    rate BYTES    so many bytes a second in each direction, all connections together
+    loss PERCENT  so much of what is sent comes 200 ms late, and all behind it: what TCP makes of a lost packet where it finds out by its timer
+"""
+
+import asyncio
+import random
+import sys
+
+RETRANSMISSION = 0.2
+
+
+class Network:
+    def __init__(self, target):
+        self.target = target
+        self.mode, self.value = "pass", 0
+        self.connections = set()
+        self.free_at = {"up": 0.0, "down": 0.0}
+
+    def set(self, mode, value):
+        self.mode, self.value = mode, value
+        if mode == "cut":
+            for writer in list(self.connections):
+                writer.transport.abort()
+
+    async def accept(self, reader, writer):
+        if self.mode == "cut":
+            writer.transport.abort()
+            return
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        both = {writer, up_writer}
+        self.connections |= both
+        connection = {"swallowed": False}
+        try:
+            await asyncio.gather(
+                self.forward(reader, up_writer, "up", connection), self.forward(up_reader, writer, "down", connection)
+            )
+        finally:
+            self.connections -= both
+            for end in both:
+                end.transport.abort()
+
+    async def forward(self, reader, writer, direction, connection):
+        """Passes on what comes, in order; the end of one direction ends the connection."""
+        loop = asyncio.get_running_loop()
+        chunks = asyncio.Queue(maxsize=64)
+        sender = asyncio.ensure_future(self.send(chunks, writer, direction, connection))
+        try:
+            while data := await reader.read(1024 if self.mode == "rate" else 65536):
+                await chunks.put((loop.time(), data))
+        except OSError:
+            pass
+        await chunks.put((loop.time(), b""))
+        await sender
+
+    async def send(self, chunks, writer, direction, connection):
+        loop = asyncio.get_running_loop()
+        while True:
+            came, data = await chunks.get()
+            mode, value = self.mode, self.value
+            wait = 0
+            if mode == "delay":
+                wait = came + value / 1000 - loop.time()
+            elif mode == "loss" and random.random() < value / 100:
+                wait = RETRANSMISSION
+            elif mode == "rate":
+                # One line for all: each chunk has its turn when those before it are through.
+                self.free_at[direction] = max(self.free_at[direction], loop.time()) + len(data) / value
+                wait = self.free_at[direction] - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            if self.mode == "half-open":
+                connection["swallowed"] = True
+            if connection["swallowed"]:
+                # Not even the end gets through.
+                continue
+            if not data:
+                writer.transport.abort() if writer.transport.is_closing() else writer.close()
+                return
+            try:
+                writer.write(data)
+                await writer.drain()
+            except OSError:
+                continue
+
+    async def control(self, reader, writer):
+        mode, *value = (await reader.readline()).decode().split()
+        self.set(mode, float(value[0]) if value else 0)
+        writer.write(b"ok\n")
+        writer.close()
+
+
+async def main():
+    network = Network(int(sys.argv[1]))
+    data = await asyncio.start_server(network.accept, "127.0.0.1", 0)
+    control = await asyncio.start_server(network.control, "127.0.0.1", 0)
+    print(data.sockets[0].getsockname()[1], control.sockets[0].getsockname()[1], flush=True)
+    await asyncio.gather(data.serve_forever(), control.serve_forever())
+
+
+asyncio.run(main())
