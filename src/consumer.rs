@@ -405,6 +405,9 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     );
                     self.give_up(&partitions)?;
                 }
+                Event::Missed(partition, records) => {
+                    self.health.ledger().miss(partition, records);
+                }
                 Event::Committed(offsets) => self.confirm(&offsets),
                 Event::CommitFailed(reason) => self.warn_commit(&reason),
                 Event::Unavailable(reason) => self.unavailable(&reason),
@@ -561,6 +564,9 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             self.poll_events(POLL / 10)?;
             while let Some(event) = self.consumer.event() {
                 match event {
+                    Event::Missed(partition, records) => {
+                        self.health.ledger().miss(partition, records);
+                    }
                     Event::Committed(confirmed) => self.confirm(&confirmed),
                     Event::CommitFailed(reason) => {
                         self.warn_commit(&reason);

@@ -48,6 +48,7 @@ pub(crate) fn counts(role: RoleName, account: &Account) -> Vec<(&'static str, u6
         RoleName::Log => counts.push(("printed", of(Fate::Printed))),
         RoleName::Time => return Vec::new(),
     }
+    counts.push(("missed", account.missed));
     counts.push(("inFlight", account.in_flight()));
     counts.extend(account.lag.map(|lag| ("lag", lag)));
     counts
@@ -80,7 +81,7 @@ impl Health {
     /// What the role has done, in a sentence.
     pub(crate) fn summary(&self, role: RoleName) -> String {
         let total = self.ledger().total();
-        match role {
+        let mut summary = match role {
             RoleName::Router => format!(
                 "{} records in, {} even, {} odd, {} dead-lettered, {} skipped",
                 total.input,
@@ -95,7 +96,11 @@ impl Health {
                 total.input,
                 total.of(Fate::Printed)
             ),
+        };
+        if total.missed > 0 {
+            let _ = write!(summary, ", {} missed", total.missed);
         }
+        summary
     }
 
     /// Name of a partition that is read, as `topic-0`.

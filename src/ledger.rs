@@ -35,6 +35,8 @@ pub(crate) struct Account {
     pub(crate) input: u64,
     /// Records at the broker that were not read yet, as it last told; none where the client does not know.
     pub(crate) lag: Option<u64>,
+    /// Records that were deleted before they were read.
+    pub(crate) missed: u64,
     fates: [u64; Fate::COUNT],
 }
 
@@ -60,6 +62,7 @@ impl Account {
 
     fn add(&mut self, other: &Self) {
         self.input += other.input;
+        self.missed += other.missed;
         self.lag = match (self.lag, other.lag) {
             (Some(sum), Some(lag)) => Some(sum + lag),
             (sum, lag) => sum.or(lag),
@@ -137,6 +140,11 @@ impl Ledger {
         } else {
             entry.waits_since = None;
         }
+    }
+
+    /// So many of the partition were deleted before they were read.
+    pub(crate) fn miss(&mut self, partition: TopicPartition, records: u64) {
+        self.entries.entry(partition).or_default().account.missed += records;
     }
 
     /// What is left of these partitions at the broker is another member's.

@@ -54,6 +54,13 @@ install_tools() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openjdk-17-jdk-headless maven >/dev/null
 }
 
+# Installs one more Debian package, unless it is there.
+install_package() {
+    dpkg-query -W "$1" >/dev/null 2>&1 && return
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null
+}
+
 # Has Maven fill the folder $cache/$1 with the further arguments, where `{}` stands for the folder, unless it is there. It is made aside
 # and moved, so that runs at the same time do not meet half of it.
 fetch() {

@@ -451,8 +451,8 @@ mod tests {
             details["partitions"] = partitions;
             json!({ "status": "UP", "details": details })
         };
-        let none = json!({ "input": 0, "even": 0, "odd": 0, "deadLettered": 0, "skipped": 0, "inFlight": 0 });
-        let some = json!({ "input": 7, "even": 3, "odd": 0, "deadLettered": 0, "skipped": 2, "inFlight": 2, "lag": 9 });
+        let none = json!({ "input": 0, "even": 0, "odd": 0, "deadLettered": 0, "skipped": 0, "missed": 0, "inFlight": 0 });
+        let some = json!({ "input": 7, "even": 3, "odd": 0, "deadLettered": 0, "skipped": 2, "missed": 4, "inFlight": 2, "lag": 9 });
         let body = json!({
             "status": "UP",
             "components": {
@@ -508,7 +508,7 @@ mod tests {
             ),
             (
                 RoleName::Log,
-                json!({ "input": 600, "printed": 300, "inFlight": 300, "assignedPartitions": 2, "partitionsLeftOut": 44 }),
+                json!({ "input": 600, "printed": 300, "missed": 0, "inFlight": 300, "assignedPartitions": 2, "partitionsLeftOut": 44 }),
                 json!([{ "input": "timeDest" }, {}]),
             ),
         ] {

@@ -142,6 +142,8 @@ pub(crate) enum Event {
     Revoked(Vec<TopicPartition>),
     /// As `Revoked`, but they may be another member's already: nothing can be committed.
     Lost(Vec<TopicPartition>),
+    /// So many records of the partition were deleted, by retention or on purpose, before they were read; reading goes on behind them.
+    Missed(TopicPartition, u64),
     /// A commit is confirmed.
     Committed(Vec<NextOffset>),
     /// A commit failed; what was to be committed has to be tried again.

@@ -110,7 +110,7 @@ impl Consumer {
             }
         };
         Self {
-            network: Network::new(&cluster.connection),
+            network: Network::new(&cluster.connection, None),
             cluster: Cluster::new(&cluster.brokers, topics.all().into_iter()),
             topics: topics.clone(),
             topic_settings: cluster.topics.clone(),
@@ -565,7 +565,12 @@ impl Consumer {
                     continue;
                 }
                 match ResponseError::try_from_code(found.error_code) {
-                    None => self.fetcher.start_at(partition, Some(found.offset.max(0))),
+                    None => {
+                        let missed = self.fetcher.start_at(partition, Some(found.offset.max(0)));
+                        if missed > 0 {
+                            self.events.push_back(Event::Missed(partition, missed));
+                        }
+                    }
                     Some(error) => {
                         log::debug!("first offset of {partition:?}: {error}");
                         self.cluster.outdated();

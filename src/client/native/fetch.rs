@@ -54,6 +54,8 @@ struct Place {
     not_before: Option<Instant>,
     failures: u32,
     broken: u32,
+    /// Where `start` is [`Start::Reset`] because this offset was out of range.
+    out_of_range: Option<i64>,
     /// The offset behind the last record that may be read, as its leader last told.
     end: i64,
 }
@@ -186,6 +188,7 @@ impl Fetcher {
                 not_before: None,
                 failures: 0,
                 broken: 0,
+                out_of_range: None,
                 end: 0,
             };
             self.places.insert(partition, place);
@@ -270,18 +273,31 @@ impl Fetcher {
     }
 
     /// The partition is read from `offset` on; none means that the group has committed nothing, and it is looked up where to start.
-    pub(super) fn start_at(&mut self, partition: TopicPartition, offset: Option<i64>) {
-        if let Some(place) = self.places.get_mut(&partition) {
-            place.asked = false;
-            place.failures = 0;
-            match offset {
-                Some(offset) => {
-                    place.start = Start::At;
-                    place.next = offset;
-                }
-                None => place.start = Start::Reset,
-            }
+    /// Returns how many records are passed over so, because they are not there any more.
+    pub(super) fn start_at(&mut self, partition: TopicPartition, offset: Option<i64>) -> u64 {
+        let Some(place) = self.places.get_mut(&partition) else {
+            return 0;
+        };
+        place.asked = false;
+        place.failures = 0;
+        let Some(offset) = offset else {
+            place.start = Start::Reset;
+            return 0;
+        };
+        place.start = Start::At;
+        place.next = offset;
+        let Some(at) = place.out_of_range.take() else {
+            return 0;
+        };
+        let missed = u64::try_from(offset - at).unwrap_or_default();
+        if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+            log::warn!(
+                "{}-{}: offset {at} is out of range, as retention, or a topic that was made anew, leaves it: going on at {offset}, {missed} records missed ({suppressed} more like this since the last line)",
+                self.topics.input(partition.topic),
+                partition.partition
+            );
         }
+        missed
     }
 
     /// The next moment at which a partition that had to wait can go on.
@@ -486,14 +502,9 @@ impl Fetcher {
     ) {
         match error {
             ResponseError::OffsetOutOfRange => {
-                let at = self.places.get(&partition).map_or(-1, |place| place.next);
-                log::warn!(
-                    "{}-{}: offset {at} is out of range, as retention, or a topic that was made anew, leaves it: going on where a new group starts",
-                    self.topics.input(partition.topic),
-                    partition.partition
-                );
                 if let Some(place) = self.places.get_mut(&partition) {
                     place.start = Start::Reset;
+                    place.out_of_range = Some(place.next);
                     place.asked = false;
                 }
                 return;

@@ -88,10 +88,14 @@ struct Link<T> {
 }
 
 impl<T> Network<T> {
-    /// Without connections yet.
-    pub(super) fn new(settings: &ConnectionSettings) -> Self {
+    /// Without connections yet. A producer's name goes behind `client.id`: quotas and a broker's metrics know it by that.
+    pub(super) fn new(settings: &ConnectionSettings, name: Option<&str>) -> Self {
+        let mut client_id = settings.client_id.clone();
+        if let Some(name) = name {
+            client_id.extend(["-", name]);
+        }
         Self {
-            client_id: StrBytes::from_string(settings.client_id.clone()),
+            client_id: StrBytes::from_string(client_id),
             settings: settings.clone(),
             links: BTreeMap::new(),
             arrived: VecDeque::new(),

@@ -30,8 +30,8 @@ impl Reader<'_> {
                 &places,
                 "client.id",
                 default.client_id,
-                "1 to 32767 bytes of text",
-                |text| (1..=32_767).contains(&text.len()).then(|| text.to_owned()),
+                "1 to 32000 bytes of text",
+                |text| (1..=32_000).contains(&text.len()).then(|| text.to_owned()),
             ),
             request_timeout: self.time_setting(
                 &places,

@@ -461,7 +461,7 @@ fn problems() {
         ("acks=2", "allowed: all, -1 or 1"),
         ("linger.ms=-1", "milliseconds from 0 to 2147483647"),
         ("request.timeout.ms=0", "milliseconds from 1 to 2147483647"),
-        ("client.id=", "1 to 32767 bytes"),
+        ("client.id=", "1 to 32000 bytes"),
         ("session.timeout.ms=soon", "milliseconds from 1"),
         ("fetch.max.bytes=0", "bytes from 1 to 2147483647"),
         ("compression.type=brotli", "none, gzip, snappy, lz4 or zstd"),

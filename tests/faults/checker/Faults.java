@@ -31,6 +31,9 @@ public final class Faults {
             case "leader" -> leader(args[1], args[2]);
             case "move" -> move(args[1], List.of(args).subList(2, args.length));
             case "quota" -> quota(args[1], args[2], args[3].equals("none") ? null : Double.valueOf(args[3]));
+            case "lag" -> lag(args[1], args[2], args[3]);
+            case "brokers" -> brokers(args[1]);
+            case "delete" -> delete(args[1], args[2], Long.parseLong(args[3]));
             case "empty" -> empty(args[1], List.of(args).subList(2, args.length));
             default -> throw new IllegalArgumentException(args[0]);
         }
@@ -87,6 +90,25 @@ public final class Faults {
         }
     }
 
+    /** Prints how many records of the input the group has not committed. */
+    private static void lag(String brokers, String group, String input) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            var committed = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+            long lag = 0;
+            for (var end : ends(admin, List.of(input)).entrySet()) {
+                var offset = committed.get(end.getKey());
+                lag += Math.max(0, end.getValue() - (offset == null ? 0 : offset.offset()));
+            }
+            System.out.println(lag);
+        }
+    }
+
+    private static void brokers(String brokers) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            System.out.println(admin.describeCluster().nodes().get().size());
+        }
+    }
+
     private static void members(String brokers, String group) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             System.out.println(admin.describeConsumerGroups(List.of(group)).all().get().get(group).members().size());
@@ -139,6 +161,18 @@ public final class Faults {
             var entity = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, client));
             var op = new ClientQuotaAlteration.Op("producer_byte_rate", rate);
             admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(op)))).all().get();
+        }
+    }
+
+    /** Deletes as many records from each partition, all but `rest` of the shortest one, and prints how many. */
+    private static void delete(String brokers, String topic, long rest) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            Map<TopicPartition, Long> ends = ends(admin, List.of(topic));
+            long before = Collections.min(ends.values()) - rest;
+            Map<TopicPartition, RecordsToDelete> all = new HashMap<>();
+            ends.keySet().forEach(partition -> all.put(partition, RecordsToDelete.beforeOffset(before)));
+            admin.deleteRecords(all).all().get();
+            System.out.println(before * ends.size());
         }
     }
 

@@ -1,18 +1,18 @@
 # Faults of brokers. Sourced by `run`, as `process.sh` is.
 
 # The broker stops in order and starts again; the router waits for it, alive.
-broker_stopped() { restarts broker_stopped TERM "broker: stopped, started again"; }
+broker_stopped() { restarts TERM "broker: stopped, started again"; }
 # It is killed.
-broker_killed() { restarts broker_killed KILL "broker: kill -9, started again"; }
+broker_killed() { restarts KILL "broker: kill -9, started again"; }
 restarts() {
-    local name=$1 signal=$2 times
+    local signal=$1 times
     times=$(pick 10 2)
-    stream "$name" 4
-    router "$name"
+    stream 4
+    router
     ready
-    feed "$name"
+    feed
     for ((i = 0; i < times; i++)); do
-        routed_on "$name" $((RANDOM % 20000))
+        routed_on $((RANDOM % 20000))
         kill "-$signal" "$(cat "$data/pid")"
         until_true 60 not broker_runs || fail "the broker does not end"
         until_true 30 not probe readiness || fail "ready without a broker"
@@ -21,7 +21,115 @@ restarts() {
         ready
     done
     fed
-    check "$name" "$3" "$times" 0
+    check "$2" "$times" 0
     stop
 }
 
+# Three brokers; each topic has three replicas, of which two must have a record. $broker lists them.
+CLUSTER='default.replication.factor=3
+min.insync.replicas=2
+offsets.topic.replication.factor=3
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=2'
+cluster_start() {
+    local ports id voters= all=
+    read -r -a ports <<<"$(judge ports 6)"
+    for id in 1 2 3; do
+        voters+=${voters:+,}$id@127.0.0.1:${ports[id + 2]}
+        all+=${all:+,}127.0.0.1:${ports[id - 1]}
+    done
+    brokers=()
+    for id in 1 2 3; do
+        data=$(mktemp -d "$work/broker.XXXXXX")
+        brokers+=("$data")
+        cat >"$data/server.properties" <<P
+process.roles=broker,controller
+node.id=$id
+controller.quorum.voters=$voters
+listeners=PLAINTEXT://127.0.0.1:${ports[id - 1]},CONTROLLER://127.0.0.1:${ports[id + 2]}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs=$data/logs
+auto.create.topics.enable=false
+offsets.topic.num.partitions=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+$CLUSTER
+P
+        java -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
+        java -Xmx512m -cp "$libs/*" kafka.Kafka "$data/server.properties" >>"$data/broker.log" 2>&1 &
+        echo $! >"$data/pid"
+        started+=($!)
+    done
+    broker=$all
+    until_true 60 has_brokers 3 || fail "not three brokers"
+}
+has_brokers() { [ "$(faults brokers "$broker")" = "$1" ]; }
+
+# Each partition's leader is taken out of its replicas, of input and outputs alike; the fourth time each has had its turn.
+leaders() {
+    local times
+    times=$(pick 10 2)
+    # One broker has no replica, and is the next leader.
+    CLUSTER=${CLUSTER//replication.factor=3/replication.factor=2}
+    CLUSTER=${CLUSTER//min.insync.replicas=2/min.insync.replicas=1}
+    cluster_start
+    stream 4
+    router
+    ready
+    feed
+    for ((i = 0; i < times; i++)); do
+        routed_on 10000
+        faults move "$broker" "$scenario-in" "$scenario-even" "$scenario-odd" >/dev/null || fail "not moved"
+    done
+    fed
+    check "leaders moved by reassignment" "$times" 0
+    stop
+}
+
+# One of three brokers is killed and never comes back: the group's coordinator, or leaders of inputs and outputs.
+broker_gone() {
+    cluster_start
+    stream 12
+    router
+    ready
+    feed
+    routed_on 10000
+    data=${brokers[RANDOM % 3]}
+    kill -9 "$(cat "$data/pid")"
+    routed_on "$(pick 500000 50000)"
+    ready
+    fed
+    check "one of three brokers gone for good" 1 0
+    stop
+}
+
+# The disk of the broker is full: it ends, as Kafka does. There is room again, and it starts again.
+full() {
+    local size
+    size=$(pick 60 16)
+    broker_config
+    mkdir -p "$data/disk"
+    mount -t tmpfs -o "size=${size}m" tmpfs "$data/disk"
+    mounted=$data/disk
+    sed -i "s|^log.dirs=.*|log.dirs=$data/disk/logs|" "$data/server.properties"
+    # Each partition's indexes are of this size from the beginning.
+    echo log.index.size.max.bytes=100000 >>"$data/server.properties"
+    java -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
+    broker_start
+    started+=("$(cat "$data/pid")")
+    stream 4
+    router
+    ready
+    feed
+    until_true 120 not broker_runs || fail "the broker's disk does not fill"
+    until_true 30 not probe readiness || fail "ready without a broker"
+    probe liveness || fail "dead without a broker"
+    mount -o remount,size=4g "$data/disk"
+    broker_start
+    started+=("$(cat "$data/pid")")
+    ready
+    fed
+    check "broker's disk full" 1 0
+    stop
+}

@@ -1,26 +1,29 @@
 # Faults of the router's own process. Sourced by `run`, which calls each by its name in a shell of its own.
 
+BINDER=spring.cloud.stream.kafka.binder.configuration
 CONSUMER=spring.cloud.stream.kafka.binder.consumerProperties
+PRODUCER=spring.cloud.stream.kafka.binder.producerProperties
+METADATA_AGE=("--$BINDER.metadata.max.age.ms=2000")
 
 # SIGKILL every two seconds. A static member has its partitions back at once: another one would wait for the session of the one that is gone.
 # Routed again is at most what the last commit did not have, by the broker's account.
 killed() {
     local times allowed
     times=$(pick 30 5)
-    stream killed 4
-    fill killed "$records"
-    feed killed 0
+    stream 4
+    fill "$records"
+    feed 0
     for ((i = 0; i < times; i++)); do
-        router killed "--$CONSUMER.group.instance.id=one"
+        router "--$CONSUMER.group.instance.id=one"
         # The fault is the time.
         sleep 2
         router_kill
     done
-    allowed=$(faults uncommitted "$broker" killed killed-in killed-even killed-odd error.killed-in.killed)
-    router killed "--$CONSUMER.group.instance.id=one"
+    allowed=$(uncommitted)
+    router "--$CONSUMER.group.instance.id=one"
     fed
     say "kill -9: $allowed records routed, but not committed"
-    check killed "router: kill -9" "$times" "$allowed"
+    check "router: kill -9" "$times" "$allowed"
     stop
 }
 
@@ -28,39 +31,32 @@ killed() {
 stopped() {
     local times
     times=$(pick 30 5)
-    stream stopped 4
-    feed stopped
+    stream 4
+    feed
     for ((i = 0; i < times; i++)); do
-        router stopped
+        router
         ready
         # Anywhere in the stream.
-        routed_on stopped $((RANDOM % 20000))
+        routed_on $((RANDOM % 20000))
         stop
     done
-    router stopped
+    router
     fed
-    check stopped "router: SIGTERM, started again" "$times" 0
+    check "router: SIGTERM, started again" "$times" 0
     stop
-}
-
-# Waits until so many records more are routed.
-routed_on() {
-    local there
-    there=$(judge count "$broker" "$1-even,$1-odd")
-    judge await "$broker" "$1-even,$1-odd" $((there + $2)) || fail "nothing more is routed"
 }
 
 # Routers come and go, up to six on twelve partitions, every third one that goes by SIGKILL.
 storm() {
-    local changes kills=0 routers=() counts=(1 6 2 4) target i
+    local changes kills=0 allowed=0 routers=() counts=(1 6 2 4) target i
     changes=$(pick 20 6)
-    stream storm 12
-    fill storm "$records"
-    feed storm 0
+    stream 12
+    fill "$records"
+    feed 0
     for ((i = 0; i < changes; i++)); do
         target=${counts[i % 4]}
         while [ ${#routers[@]} -lt "$target" ]; do
-            router storm "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+            router "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
             routers+=("$router_pid:$router_log:$router_port")
         done
         while [ ${#routers[@]} -gt "$target" ]; do
@@ -70,6 +66,7 @@ storm() {
             if [ $((RANDOM % 3)) = 0 ]; then
                 router_kill
                 kills=$((kills + 1))
+                allowed=$((allowed + $(uncommitted)))
             else
                 stop
             fi
@@ -78,7 +75,7 @@ storm() {
         [ $((RANDOM % 2)) = 0 ] || { of "${routers[-1]}"; ready; }
     done
     fed
-    check storm "rebalance storm, $kills kill -9 in it" "$changes" "$([ "$kills" = 0 ] && echo 0 || echo $ANY)"
+    check "rebalance storm, $kills kill -9 in it" "$changes" "$allowed"
     for i in "${routers[@]}"; do of "$i"; stop; done
 }
 
@@ -89,43 +86,125 @@ of() { IFS=: read -r router_pid router_log router_port <<<"$1"; }
 frozen() {
     local times first second i
     times=$(pick 5 1)
-    stream frozen 4
-    router frozen "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+    stream 4
+    router "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
     ready
     first=$router_pid:$router_log:$router_port
-    router frozen "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+    router "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
     ready
     second=$router_pid:$router_log:$router_port
-    feed frozen
+    feed
     for ((i = 0; i < times; i++)); do
-        until_true 60 has_members frozen 2 || fail "not two in the group"
-        routed_on frozen 10000
+        until_true 60 has_members 2 || fail "not two in the group"
+        routed_on 10000
         of "$first"
         kill -STOP "$router_pid"
-        until_true 60 has_members frozen 1 || fail "the frozen one is still in the group"
-        routed_on frozen 10000
+        until_true 60 has_members 1 || fail "the frozen one is still in the group"
+        routed_on 10000
         kill -CONT "$router_pid"
     done
-    until_true 60 has_members frozen 2 || fail "it does not come back"
+    until_true 60 has_members 2 || fail "it does not come back"
     fed
-    check frozen "router: frozen beyond its session" "$times" $ANY
+    check "router: frozen beyond its session" "$times" $ANY
     of "$first"
     stop
     of "$second"
     stop
 }
-has_members() { [ "$(faults members "$broker" "$1")" = "$2" ]; }
+has_members() { [ "$(faults members "$broker" "$scenario")" = "$1" ]; }
 
-# One record in ten is nobody's.
-poison() {
-    stream poison 4
-    fill poison $((records / 2)) 10
-    router poison
-    feed poison $((records / 2)) 0 10
-    fed
-    check poison "poison records" $((records / 10)) 0
+# File descriptors enough for some of what the router opens, and less and less: it works, or ends with a sentence.
+descriptors() { scant "router: too few file descriptors" nofile 64 24 16 14 12 11 10 9 8 7 6 5 4; }
+# Memory that it may map: what it works in, and less and less.
+memory() { scant "router: too little memory" as 1000000000 60000000 40000000 30000000 24000000 20000000 16000000 12000000 8000000; }
+
+# Starts a router with each of these limits in turn: it routes and stops in order, or ends by itself with a message.
+scant() {
+    local fault=$1 resource=$2 limit worked=0 ended=0 status
+    shift 2
+    stream 4
+    for limit; do
+        fill $((records / 10))
+        router_log=$(new_log "$scenario")
+        env -i prlimit "--$resource=$limit" "$default_bin" --server.port=0 "--spring.cloud.stream.kafka.binder.brokers=$broker" \
+            "${bindings[@]}" >"$router_log" 2>&1 &
+        router_pid=$!
+        started+=("$router_pid")
+        until_true 60 ended_or_routed || fail "with $limit it neither works nor ends"
+        if kill -0 "$router_pid" 2>/dev/null; then
+            stop
+            worked=$((worked + 1))
+        else
+            status=0
+            wait "$router_pid" || status=$?
+            forget "$router_pid"
+            [ "$status" != 0 ] || fail "with $limit it ends as if all were well"
+            [ -s "$router_log" ] || fail "with $limit it ends with $status and without a word"
+            ended=$((ended + 1))
+        fi
+    done
+    [ "$worked" -gt 0 ] || fail "it never works"
+    [ "$ended" -gt 0 ] || fail "there is always enough"
+    router
+    # The limits that it ended with may have ended it after it had sent something.
+    check "$fault: $worked times it works, $ended times it ends with a message" "$((worked + ended))" $ANY
     stop
-    local lines
-    lines=$(grep -c 'dead-letter topic' "$router_log")
-    [ "$lines" -lt 120 ] || fail "$lines lines about dead letters"
 }
+ended_or_routed() { ! kill -0 "$router_pid" 2>/dev/null || [ "$(uncommitted)" -eq 0 ] && is_committed; }
+
+# The wall clock jumps, two hours to and fro, once a second.
+clock() {
+    local library shift
+    install_package faketime
+    library=$(find /usr/lib -name libfaketime.so.1 | head -1)
+    stream 4
+    echo +0 >"$work/clock"
+    under LD_PRELOAD="$library" "FAKETIME_TIMESTAMP_FILE=$work/clock" FAKETIME_NO_CACHE=1 DONT_FAKE_MONOTONIC=1 -- \
+        "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+    ready
+    feed
+    for ((i = 0; i < $(pick 30 6); i++)); do
+        shift=$([ $((i % 2)) = 0 ] && echo +2h || echo -2h)
+        echo "$shift" >"$work/clock"
+        sleep 1
+        routed_on 1000
+        probe readiness || fail "unready because of the clock"
+    done
+    fed
+    [ "$(joined)" = 1 ] || fail "the group was left"
+    check "router: clock jumps by two hours" "$(pick 30 6)" 0
+    stop
+}
+
+# A long time at 20,000 records a second, in slices that are compared: in the end it has the memory, threads and descriptors of the first.
+soak() {
+    local slices=$(($(pick 7200 600) / 100)) memory threads descriptors i total=0 row=$table
+    rate=20000
+    stream 4
+    router
+    ready
+    table=
+    for ((i = 0; i < slices; i++)); do
+        next=0
+        fill_at_rate $((rate * 100))
+        check "slice $((i + 1)) of $slices" 1 0
+        total=$((total + next))
+        faults empty "$broker" "$scenario-in" "$scenario-even" "$scenario-odd"
+        if [ "$i" = 0 ]; then
+            memory=$(resident) threads=$(threads) descriptors=$(descriptors_open)
+            say "after the first slice: $memory KiB, $threads threads, $descriptors descriptors"
+        fi
+    done
+    say "in the end: $(resident) KiB, $(threads) threads, $(descriptors_open) descriptors"
+    [ "$(resident)" -le $((memory + 1024)) ] || fail "more memory: $(resident) KiB, $memory KiB at first"
+    [ "$(threads)" = "$threads" ] || fail "$(threads) threads, $threads at first"
+    [ "$(descriptors_open)" -le "$descriptors" ] || fail "$(descriptors_open) descriptors, $descriptors at first"
+    [ -z "$row" ] || printf '| %s | %s | %s | 0 | 0 | 0 |\n' "none: soak at $rate records/s for $((slices * 100)) s, then $(resident) KiB, $memory KiB at first" 1 "$total" >>"$row"
+    stop
+}
+fill_at_rate() {
+    next=$(faults feed "$broker" "$scenario-in" "$next" "$1" "$rate" 0) || fail "the feeder"
+}
+resident() { awk '/^VmRSS/ { print $2 }' "/proc/$router_pid/status"; }
+threads() { awk '/^Threads/ { print $2 }' "/proc/$router_pid/status"; }
+descriptors_open() { ls "/proc/$router_pid/fd" | wc -l; }

@@ -29,7 +29,7 @@ fn connected() -> (Network<()>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let broker = std::thread::spawn(move || greet(&listener));
-    let mut network = Network::new(&ConnectionSettings::default());
+    let mut network = Network::new(&ConnectionSettings::default(), None);
     let until = Instant::now() + DEADLINE;
     while network.reach(PEER, &address) != Reach::Ready {
         assert!(Instant::now() < until);

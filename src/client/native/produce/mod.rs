@@ -110,7 +110,7 @@ impl Producer {
             settings: settings.clone(),
             topic_settings: cluster.topics.clone(),
             topics: topics.clone(),
-            network: Network::new(&cluster.connection),
+            network: Network::new(&cluster.connection, Some(name)),
             cluster: cluster::Cluster::new(&cluster.brokers, outputs.clone()),
             identification: Identification::default(),
             transaction: transaction.map(Part::new),
