@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
+use crate::limits::OPEN_FILES;
+
 /// A failure that ends the program. `Display` is one lower-case line without its cause; [`report`] adds the causes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -27,6 +29,12 @@ pub(crate) enum Error {
         port: u16,
         /// What the system said.
         source: io::Error,
+    },
+    /// The system lets the program open too few files: it would begin, and then reach no broker.
+    #[error("open files: {limit} are allowed (ulimit -n), and {OPEN_FILES} are needed at least")]
+    OpenFiles {
+        /// `RLIMIT_NOFILE`
+        limit: u64,
     },
     /// The system refused something.
     #[error("{what}")]

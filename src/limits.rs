@@ -23,6 +23,10 @@ pub(crate) const BOUNDS: Bounds = Bounds {
     part_bytes: ROUND_BYTES,
 };
 
+/// Files, sockets above all, that the system must let the program open: 64 clients of the actuator, and for each of three threads the
+/// connections to a handful of brokers. Who has more brokers needs more; the usual limit is 1,024.
+pub(crate) const OPEN_FILES: u64 = 96;
+
 /// Longest wait of a thread before it looks at the stop flag and at its client's events.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rustix::process::{Resource, getrlimit};
 
 use crate::actuator;
 #[cfg(feature = "kafka")]
@@ -18,7 +19,7 @@ use crate::config::{
 use crate::consumer::{self, Lanes};
 use crate::error::{self, Error};
 use crate::health::Health;
-use crate::limits::{ABORT_BACKOFF, ABORT_WITHIN, JOIN_WITHIN, STOP_WITHIN};
+use crate::limits::{ABORT_BACKOFF, ABORT_WITHIN, JOIN_WITHIN, OPEN_FILES, STOP_WITHIN};
 use crate::logger;
 use crate::producer::{self, Outlet};
 use crate::roles;
@@ -50,6 +51,13 @@ pub(crate) struct Service {
     transactional_id: Option<String>,
 }
 
+fn check_open_files() -> Result<(), Error> {
+    match getrlimit(Resource::Nofile).current {
+        Some(limit) if limit < OPEN_FILES => Err(Error::OpenFiles { limit }),
+        _ => Ok(()),
+    }
+}
+
 impl Service {
     /// Starts the threads. The actuator's port is bound first: a port that is taken is told before Kafka is touched.
     pub(crate) fn start(config: Config) -> Result<Self, Error> {
@@ -62,6 +70,7 @@ impl Service {
         );
         let events = bounded(EVENTS);
         let actuator_ends = Arc::new(AtomicBool::new(false));
+        check_open_files()?;
         let bound = actuator::bind(&config.actuator)?;
         let port = bound.port();
         log::info!("actuator on port {port}");

@@ -473,6 +473,7 @@ mod tests {
         ready.ledger().read(place, 7, now);
         ready.ledger().settle(place, Fate::Even, 3, now);
         ready.ledger().settle(place, Fate::Skipped, 2, now);
+        ready.ledger().miss(place, 4);
         ready.ledger().lag(place, 9, now);
         let body = json!({
             "status": "UP",

@@ -270,19 +270,14 @@ impl Consumer {
         let mut by_leader: BTreeMap<i32, Vec<TopicPartition>> = BTreeMap::new();
         for partition in partitions {
             let topic = self.topics.input(partition.topic);
-            let ready = match self.cluster.leader(topic, partition.partition) {
-                Some((leader, address)) => {
-                    let reach = self.network.reach(Peer::Broker(leader), address);
-                    (reach == Reach::Ready).then_some(leader)
-                }
-                None => {
-                    self.cluster.outdated();
-                    None
-                }
+            let Some((leader, address)) = self.cluster.leader(topic, partition.partition) else {
+                self.cluster.outdated();
+                self.fetcher.ask_again(partition, &self.network);
+                continue;
             };
-            match ready {
-                Some(leader) => by_leader.entry(leader).or_default().push(partition),
-                None => self.fetcher.ask_again(partition, &self.network),
+            match self.network.reach(Peer::Broker(leader), address) {
+                Reach::Ready => by_leader.entry(leader).or_default().push(partition),
+                Reach::Waiting => self.fetcher.not_asked(partition),
             }
         }
         for (leader, partitions) in by_leader {

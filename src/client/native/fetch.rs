@@ -246,12 +246,21 @@ impl Fetcher {
     /// Partitions that wait for this question and may be asked about now; they count as asked.
     pub(super) fn take_waiting(&mut self, start: Start) -> Vec<TopicPartition> {
         let now = Instant::now();
-        let waiting = self.places.iter_mut().filter(|(_, place)| {
-            place.start == start && !place.asked && place.not_before.is_none_or(|at| at <= now)
-        });
+        let waits = |place: &Place| place.start == start && !place.asked;
+        let is_due = |place: &Place| place.not_before.is_none_or(|at| at <= now);
+        if !self
+            .places
+            .values()
+            .any(|place| waits(place) && is_due(place))
+        {
+            return Vec::new();
+        }
+        // Where one is due the others go along: asked about one by one, each would wait for the fetch that the one before is in by then.
+        let waiting = self.places.iter_mut().filter(|(_, place)| waits(place));
         waiting
             .map(|(&partition, place)| {
                 place.asked = true;
+                place.not_before = None;
                 partition
             })
             .collect()
@@ -262,6 +271,13 @@ impl Fetcher {
         self.places
             .get(&partition)
             .is_some_and(|place| place.asked && place.start == start)
+    }
+
+    /// The question about a partition could not be sent yet.
+    pub(super) fn not_asked(&mut self, partition: TopicPartition) {
+        if let Some(place) = self.places.get_mut(&partition) {
+            place.asked = false;
+        }
     }
 
     /// The question about a partition has no answer yet: it is asked again, later.
@@ -286,6 +302,11 @@ impl Fetcher {
         };
         place.start = Start::At;
         place.next = offset;
+        log::debug!(
+            "{}-{}: read from offset {offset} on",
+            self.topics.input(partition.topic),
+            partition.partition
+        );
         let Some(at) = place.out_of_range.take() else {
             return 0;
         };
