@@ -277,7 +277,12 @@ impl Consumer {
             };
             match self.network.reach(Peer::Broker(leader), address) {
                 Reach::Ready => by_leader.entry(leader).or_default().push(partition),
-                Reach::Waiting => self.fetcher.not_asked(partition),
+                Reach::Waiting => {
+                    if self.network.failures(Peer::Broker(leader)) > 1 {
+                        self.cluster.outdated();
+                    }
+                    self.fetcher.not_asked(partition);
+                }
             }
         }
         for (leader, partitions) in by_leader {

@@ -393,10 +393,18 @@ impl Fetcher {
             let Some(address) = cluster.address(broker).map(str::to_owned) else {
                 continue;
             };
-            if network.reach(Peer::Broker(broker), &address) == Reach::Ready {
+            let peer = Peer::Broker(broker);
+            if network.reach(peer, &address) == Reach::Ready {
                 let request = self.request(&partitions, answer_bytes);
                 self.under_way.insert(broker, partitions);
-                network.send(Peer::Broker(broker), &request, tag(broker));
+                network.send(peer, &request, tag(broker));
+            } else if network.failures(peer) > 1 {
+                // One alone is a connection that ended, as an idle one does. When it is away for longer, another one will lead.
+                cluster.outdated();
+                let reason = network.reason().to_owned();
+                for (partition, _) in partitions {
+                    self.retry(network, partition, &reason);
+                }
             }
         }
     }
