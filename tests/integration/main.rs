@@ -17,6 +17,7 @@ mod configuration;
 #[cfg(feature = "librdkafka")]
 mod demo;
 mod dependencies;
+mod faults;
 mod guarantees;
 mod process;
 mod roles;

@@ -473,7 +473,7 @@ impl Consumer {
             }
             Tag::ListOffsets(leader) => {
                 let answer = read!(ListOffsetsRequest);
-                self.listed(&answer);
+                self.listed(&answer)?;
                 self.ask_again(Start::Reset, Some(leader));
             }
             Tag::Commit => {
@@ -505,8 +505,13 @@ impl Consumer {
             Tag::Fetch(broker) => {
                 let answer = read!(FetchRequest);
                 let body = response.into_body();
-                self.fetcher
-                    .answered(&mut self.network, &mut self.cluster, broker, answer, body);
+                self.fetcher.answered(
+                    &mut self.network,
+                    &mut self.cluster,
+                    broker,
+                    answer,
+                    body,
+                )?;
             }
         }
         Ok(Ok(()))
@@ -545,8 +550,8 @@ impl Consumer {
                         self.fetcher.start_at(partition, offset);
                     }
                     Some(error) => {
-                        log::debug!("offset of {partition:?}: {error}");
-                        self.fetcher.ask_again(partition, &self.network);
+                        self.fetcher
+                            .refused(&self.network, &mut self.cluster, partition, error)?
                     }
                 }
             }
@@ -555,7 +560,10 @@ impl Consumer {
         Ok(())
     }
 
-    fn listed(&mut self, answer: &kafka_protocol::messages::ListOffsetsResponse) {
+    fn listed(
+        &mut self,
+        answer: &kafka_protocol::messages::ListOffsetsResponse,
+    ) -> Result<(), Error> {
         for topic in &answer.topics {
             for found in &topic.partitions {
                 let Some(partition) = self.place(topic.name.as_str(), found.partition_index) else {
@@ -572,13 +580,13 @@ impl Consumer {
                         }
                     }
                     Some(error) => {
-                        log::debug!("first offset of {partition:?}: {error}");
-                        self.cluster.outdated();
-                        self.fetcher.ask_again(partition, &self.network);
+                        self.fetcher
+                            .refused(&self.network, &mut self.cluster, partition, error)?
                     }
                 }
             }
         }
+        Ok(())
     }
 
     /// The coordinator answered with an error.
@@ -602,7 +610,12 @@ impl Consumer {
                 // Its heartbeats tell it too.
                 Membership::Consumer(_) | Membership::Manual(_) => Ok(()),
             },
-            ResponseError::GroupAuthorizationFailed => Err(group::fatal(error.to_string())),
+            ResponseError::GroupAuthorizationFailed | ResponseError::TopicAuthorizationFailed => {
+                Err(Error::Kafka {
+                    operation: "offsets of the group",
+                    reason: error.to_string(),
+                })
+            }
             _ => Ok(()),
         }
     }

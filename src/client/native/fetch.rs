@@ -460,13 +460,13 @@ impl Fetcher {
         broker: i32,
         answer: FetchResponse,
         body: Bytes,
-    ) {
+    ) -> Result<(), Error> {
         let asked = self.under_way.remove(&broker).unwrap_or_default();
         if let Some(error) = ResponseError::try_from_code(answer.error_code) {
             for &(partition, _) in &asked {
-                self.retry(network, partition, &format!("{error}"));
+                self.refused(network, cluster, partition, error)?;
             }
-            return;
+            return Ok(());
         }
         let mut parts = VecDeque::new();
         for topic in answer.responses {
@@ -486,7 +486,7 @@ impl Fetcher {
                     continue;
                 };
                 if let Some(error) = ResponseError::try_from_code(found.error_code) {
-                    self.refused(network, cluster, partition, error);
+                    self.refused(network, cluster, partition, error)?;
                     continue;
                 }
                 place.failures = 0;
@@ -519,24 +519,31 @@ impl Fetcher {
                 parts,
             });
         }
+        Ok(())
     }
 
-    /// The broker refused a partition.
-    fn refused<T>(
+    /// The broker refused a partition: to fetch from it, or to look up where it begins. It is tried again, unless that cannot heal.
+    pub(super) fn refused<T>(
         &mut self,
         network: &Network<T>,
         cluster: &mut Cluster,
         partition: TopicPartition,
         error: ResponseError,
-    ) {
+    ) -> Result<(), Error> {
         match error {
+            ResponseError::TopicAuthorizationFailed => {
+                return Err(Error::Kafka {
+                    operation: "fetch",
+                    reason: format!("{}: {error}", self.topics.input(partition.topic)),
+                });
+            }
             ResponseError::OffsetOutOfRange => {
                 if let Some(place) = self.places.get_mut(&partition) {
                     place.start = Start::Reset;
                     place.out_of_range = Some(place.next);
                     place.asked = false;
                 }
-                return;
+                return Ok(());
             }
             ResponseError::NotLeaderOrFollower
             | ResponseError::LeaderNotAvailable
@@ -550,12 +557,11 @@ impl Fetcher {
             _ => (),
         }
         self.retry(network, partition, &error.to_string());
+        Ok(())
     }
 
     fn retry<T>(&mut self, network: &Network<T>, partition: TopicPartition, reason: &str) {
-        if let Some(place) = self.places.get_mut(&partition) {
-            place.wait(network);
-        }
+        self.ask_again(partition, network);
         if let Some(suppressed) = self.warnings.admit(Instant::now()) {
             log::warn!(
                 "fetch {}-{}: {reason}; trying again ({suppressed} more like this since the last line)",

@@ -23,7 +23,9 @@ use super::network::{Network, Peer, backoff};
 use crate::client::Event;
 use crate::config::{AssignorName, ConsumerSettings};
 use crate::error::Error;
+use crate::limits::WARNING_INTERVAL;
 use crate::offsets::TopicPartition;
+use crate::throttle::Throttle;
 use crate::topics::Topics;
 
 /// A JoinGroup is answered when all members have come, or the rebalance timeout is over; the answer may take a little longer.
@@ -50,6 +52,7 @@ pub(super) struct Group {
     heartbeat_asked: bool,
     /// As a leader: the partitions of each topic that were assigned.
     assigned_of: Option<BTreeMap<String, i32>>,
+    warnings: Throttle,
 }
 
 #[derive(Debug)]
@@ -96,6 +99,7 @@ impl Group {
             heartbeat_at: Instant::now(),
             heartbeat_asked: false,
             assigned_of: None,
+            warnings: Throttle::new(WARNING_INTERVAL),
         }
     }
 
@@ -492,6 +496,7 @@ impl Group {
                 )))
             }
             ResponseError::GroupAuthorizationFailed
+            | ResponseError::GroupMaxSizeReached
             | ResponseError::InvalidGroupId
             | ResponseError::InvalidSessionTimeout => Err(fatal(error.to_string())),
             ResponseError::RebalanceInProgress => {
@@ -505,6 +510,13 @@ impl Group {
                 Ok(())
             }
             _ => {
+                if error != ResponseError::CoordinatorLoadInProgress
+                    && let Some(suppressed) = self.warnings.admit(Instant::now())
+                {
+                    log::warn!(
+                        "group: {error}; trying again ({suppressed} more like this since the last line)"
+                    );
+                }
                 self.retry(network);
                 Ok(())
             }
@@ -537,5 +549,70 @@ pub(super) fn fatal(reason: String) -> Error {
     Error::Kafka {
         operation: "join the group",
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConnectionSettings;
+
+    const PARTITION: TopicPartition = TopicPartition {
+        topic: 0,
+        partition: 0,
+    };
+
+    fn member() -> Group {
+        let topics = Topics {
+            inputs: vec!["in".to_owned()],
+            outputs: Vec::new(),
+        };
+        let mut group = Group::new(&ConsumerSettings::default(), &topics);
+        group.stage = Stage::Stable;
+        group.member_id = "member".to_owned();
+        group.generation = 7;
+        group.owned = vec![PARTITION];
+        group
+    }
+
+    /// What an error does to a member that has a partition: whether that ends the consumer, else whether it is lost, and who joins again.
+    #[track_caller]
+    fn check(error: ResponseError, expected: Option<(bool, &str, i32)>) {
+        let mut group = member();
+        let network: Network<()> = Network::new(&ConnectionSettings::default(), None);
+        let mut coordinator = Coordinator::new("g");
+        let mut events = VecDeque::new();
+        let failed = group.failed(&network, &mut coordinator, error, &mut events);
+        let lost =
+            matches!(events.front(), Some(Event::Lost(partitions)) if partitions == &[PARTITION]);
+        let member = (lost, group.member_id.as_str(), group.generation);
+        let found = failed.is_ok().then_some(member);
+        assert_eq!(found, expected, "{error}");
+    }
+
+    #[test]
+    fn errors() {
+        use ResponseError as E;
+        check(E::UnknownMemberId, Some((true, "", -1)));
+        check(E::IllegalGeneration, Some((true, "member", -1)));
+        for heals in [
+            E::RebalanceInProgress,
+            E::NotCoordinator,
+            E::CoordinatorNotAvailable,
+            E::CoordinatorLoadInProgress,
+            E::UnknownServerError,
+        ] {
+            check(heals, Some((false, "member", 7)));
+        }
+        for ends in [
+            E::FencedInstanceId,
+            E::InconsistentGroupProtocol,
+            E::GroupAuthorizationFailed,
+            E::GroupMaxSizeReached,
+            E::InvalidGroupId,
+            E::InvalidSessionTimeout,
+        ] {
+            check(ends, None);
+        }
     }
 }
