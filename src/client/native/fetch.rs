@@ -56,6 +56,8 @@ struct Place {
     broken: u32,
     /// Where `start` is [`Start::Reset`] because this offset was out of range.
     out_of_range: Option<i64>,
+    /// Of what is told about that.
+    resets: Throttle,
     /// The offset behind the last record that may be read, as its leader last told.
     end: i64,
 }
@@ -189,6 +191,7 @@ impl Fetcher {
                 failures: 0,
                 broken: 0,
                 out_of_range: None,
+                resets: Throttle::new(WARNING_INTERVAL),
                 end: 0,
             };
             self.places.insert(partition, place);
@@ -311,7 +314,7 @@ impl Fetcher {
             return 0;
         };
         let missed = u64::try_from(offset - at).unwrap_or_default();
-        if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+        if let Some(suppressed) = place.resets.admit(Instant::now()) {
             log::warn!(
                 "{}-{}: offset {at} is out of range, as retention, or a topic that was made anew, leaves it: going on at {offset}, {missed} records missed ({suppressed} more like this since the last line)",
                 self.topics.input(partition.topic),
