@@ -517,6 +517,83 @@ fn problems() {
 }
 
 #[test]
+fn transactions() {
+    const PREFIX: &str = "B.transaction.transactionIdPrefix=tx-";
+    let settings = |timeout| {
+        Some(TransactionSettings {
+            prefix: "tx-".to_owned(),
+            timeout,
+        })
+    };
+    let read_settings = |config: &Config| router(config).transaction.clone();
+    check(&[], read_settings, None);
+    for prefix in [PREFIX, "B.transaction.transaction-id-prefix= tx- "] {
+        check(&[prefix], read_settings, settings(MILLIS(10_000)));
+    }
+    check(
+        &[PREFIX, "B.configuration.transaction.timeout.ms=60000"],
+        read_settings,
+        settings(MILLIS(60_000)),
+    );
+    // Who comes next fences who is still there, where the id is the same.
+    for (argument, id) in [
+        ("B.configuration.group.instance.id=one", "tx-one"),
+        ("B.configuration.group.protocol=classic", "tx-"),
+    ] {
+        let (config, _) = read(ClientKind::Native, &[PREFIX, argument]).unwrap();
+        let given = config.role.transactional_id().unwrap();
+        assert!(given.starts_with(id), "{given}");
+    }
+}
+
+#[test]
+fn transactions_that_are_refused() {
+    const NAME: &str = "B.transaction.transactionIdPrefix";
+    const GIVEN: &str = "B.transaction.transactionIdPrefix=tx-";
+    let group = "spring.cloud.stream.bindings.input.group=";
+    for (client, arguments, part) in [
+        (ClientKind::Native, vec![NAME], "an empty prefix"),
+        (
+            ClientKind::Native,
+            vec!["B.transaction.transactionIdPrefix= "],
+            "an empty prefix",
+        ),
+        (
+            ClientKind::Librdkafka,
+            vec![GIVEN],
+            "only the client native",
+        ),
+        (ClientKind::Kafka, vec![GIVEN], "only the client native"),
+        (ClientKind::Native, vec![GIVEN, group], "without a group"),
+        (
+            ClientKind::Native,
+            vec![GIVEN, "B.configuration.acks=1"],
+            "need acks=all",
+        ),
+        (
+            ClientKind::Native,
+            vec![GIVEN, "B.producerProperties.enable.idempotence=false"],
+            "enable.idempotence=true",
+        ),
+        (
+            ClientKind::Native,
+            vec![
+                GIVEN,
+                "spring.cloud.stream.kafka.bindings.odd.producer.configuration.acks=1",
+            ],
+            "need acks=all",
+        ),
+        (
+            ClientKind::Native,
+            vec![GIVEN, "B.configuration.isolation.level=read_uncommitted"],
+            "isolation.level=read_committed",
+        ),
+    ] {
+        check_problem(client, &arguments, NAME, part);
+    }
+}
+
+#[test]
 fn what_is_not_plaintext() {
     let sentence =
         |what: &str, client: &str| format!("{what}: the client {client} speaks PLAINTEXT only; ");
