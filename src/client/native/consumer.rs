@@ -212,7 +212,12 @@ impl Consumer {
     }
 
     /// A step of the transaction's end is answered, with this error.
-    fn transaction_answered(&mut self, step: transaction::Step, code: i16) -> Result<(), Error> {
+    fn transaction_answered(
+        &mut self,
+        step: transaction::Step,
+        code: i16,
+        partition: Option<&str>,
+    ) -> Result<(), Error> {
         let Some(committer) = &mut self.committer else {
             return Ok(());
         };
@@ -222,7 +227,7 @@ impl Consumer {
         {
             group.lost(&self.network);
         }
-        if let Some(offsets) = committer.answered(&self.network, step, code)? {
+        if let Some(offsets) = committer.answered(&self.network, step, code, partition)? {
             self.events.push_back(Event::Committed(offsets));
         }
         Ok(())
@@ -489,19 +494,29 @@ impl Consumer {
                         .map_err(group::fatal)?;
                 }
             }
-            Tag::Transaction(step) => {
-                let code = match step {
-                    transaction::Step::AddOffsets => read!(AddOffsetsToTxnRequest).error_code,
-                    transaction::Step::End => read!(EndTxnRequest).error_code,
-                    transaction::Step::Offsets => {
-                        let answer = read!(TxnOffsetCommitRequest);
-                        let outcomes = answer.topics.iter().flat_map(|topic| &topic.partitions);
-                        let mut codes = outcomes.map(|outcome| outcome.error_code);
-                        codes.find(|&code| code != 0).unwrap_or_default()
-                    }
-                };
-                self.transaction_answered(step, code)?;
-            }
+            Tag::Transaction(step) => match step {
+                transaction::Step::AddOffsets => {
+                    let code = read!(AddOffsetsToTxnRequest).error_code;
+                    self.transaction_answered(step, code, None)?;
+                }
+                transaction::Step::End => {
+                    let code = read!(EndTxnRequest).error_code;
+                    self.transaction_answered(step, code, None)?;
+                }
+                transaction::Step::Offsets => {
+                    let answer = read!(TxnOffsetCommitRequest);
+                    let mut outcomes = answer.topics.iter().flat_map(|topic| {
+                        let outcomes = topic.partitions.iter();
+                        outcomes.map(move |outcome| (topic, outcome))
+                    });
+                    let failed = outcomes.find(|(_, outcome)| outcome.error_code != 0);
+                    let code = failed.map_or(0, |(_, outcome)| outcome.error_code);
+                    let partition = failed.map(|(topic, outcome)| {
+                        format!("{}-{}", topic.name.as_str(), outcome.partition_index)
+                    });
+                    self.transaction_answered(step, code, partition.as_deref())?;
+                }
+            },
             Tag::Fetch(broker) => {
                 let answer = read!(FetchRequest);
                 let body = response.into_body();
@@ -531,7 +546,7 @@ impl Consumer {
         answer: &kafka_protocol::messages::OffsetFetchResponse,
     ) -> Result<(), Error> {
         if let Some(error) = ResponseError::try_from_code(answer.error_code) {
-            self.coordinator_failed(error)?;
+            self.coordinator_failed(error, error.to_string())?;
             self.ask_again(Start::Committed, None);
             return Ok(());
         }
@@ -589,8 +604,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// The coordinator answered with an error.
-    fn coordinator_failed(&mut self, error: ResponseError) -> Result<(), Error> {
+    /// The coordinator answered with an error, about the group's offsets. `reason` is the error and what it is about.
+    fn coordinator_failed(&mut self, error: ResponseError, reason: String) -> Result<(), Error> {
         let Some(coordinator) = &mut self.coordinator else {
             return Ok(());
         };
@@ -613,7 +628,7 @@ impl Consumer {
             ResponseError::GroupAuthorizationFailed | ResponseError::TopicAuthorizationFailed => {
                 Err(Error::Kafka {
                     operation: "offsets of the group",
-                    reason: error.to_string(),
+                    reason,
                 })
             }
             _ => Ok(()),
@@ -647,8 +662,9 @@ impl Consumer {
                 let Some(error) = ResponseError::try_from_code(outcome.error_code) else {
                     continue;
                 };
-                failure = Some(error);
-                failed.extend(self.place(topic.name.as_str(), outcome.partition_index));
+                let (topic, partition) = (topic.name.as_str(), outcome.partition_index);
+                failure = Some((error, format!("{topic}-{partition}: {error}")));
+                failed.extend(self.place(topic, partition));
             }
         }
         let (identity, mut offsets) = self.commit.take().unwrap_or_default();
@@ -656,9 +672,8 @@ impl Consumer {
         if !offsets.is_empty() {
             self.events.push_back(Event::Committed(offsets));
         }
-        if let Some(error) = failure {
-            self.events
-                .push_back(Event::CommitFailed(error.to_string()));
+        if let Some((error, reason)) = failure {
+            self.events.push_back(Event::CommitFailed(reason.clone()));
             // A commit that waited for the end of a rebalance is refused for the generation that is over. Nothing is lost with that: it
             // is tried again in the one that has come.
             let outdated = matches!(
@@ -666,7 +681,7 @@ impl Consumer {
                 ResponseError::IllegalGeneration | ResponseError::UnknownMemberId
             ) && identity != self.identity();
             if !outdated {
-                self.coordinator_failed(error)?;
+                self.coordinator_failed(error, reason)?;
             }
         }
         Ok(())

@@ -85,11 +85,14 @@ pub(super) fn outcome(code: i16) -> Outcome {
     }
 }
 
-/// Transaction failed, as an error that has its pipeline begun anew, or ends it.
-pub(super) fn failure(what: &str, code: i16) -> Error {
+/// Transaction failed, as an error that has its pipeline begun anew, or ends it. `partition` is what the answer blames, where it does.
+pub(super) fn failure(what: &str, partition: Option<&str>, code: i16) -> Error {
     let words =
         ResponseError::try_from_code(code).map_or_else(String::new, |error| error.to_string());
-    let reason = format!("{what}: {words}");
+    let reason = match partition {
+        Some(partition) => format!("{what}, {partition}: {words}"),
+        None => format!("{what}: {words}"),
+    };
     if outcome(code) == Outcome::Final {
         Error::Kafka {
             operation: "transaction",
@@ -296,12 +299,14 @@ impl Committer {
         Ok(())
     }
 
-    /// A step is answered, with the worst of the errors in it. When that was the last one: what is committed now.
+    /// A step is answered, with the first of the errors in it and the partition that it is about, if it is about one. When that was the last
+    /// step: what is committed now.
     pub(super) fn answered<T>(
         &mut self,
         network: &Network<T>,
         step: Step,
         code: i16,
+        partition: Option<&str>,
     ) -> Result<Option<Vec<NextOffset>>, Error> {
         if step != self.step || !self.is_asked {
             return Ok(None);
@@ -333,7 +338,7 @@ impl Committer {
                 self.wait(network);
                 Ok(None)
             }
-            Outcome::Aborted | Outcome::Final => Err(failure(step.name(), code)),
+            Outcome::Aborted | Outcome::Final => Err(failure(step.name(), partition, code)),
         }
     }
 
@@ -426,7 +431,7 @@ mod tests {
             ),
         ] {
             assert_eq!(outcome(error.code()), expected, "{error}");
-            let aborted = matches!(failure("EndTxn", error.code()), Error::Aborted(_));
+            let aborted = matches!(failure("EndTxn", None, error.code()), Error::Aborted(_));
             assert_eq!(aborted, expected != Outcome::Final, "{error}");
         }
         assert_eq!(outcome(0), Outcome::Done);

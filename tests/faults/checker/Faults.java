@@ -16,8 +16,18 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AccessControlEntryFilter;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.quota.ClientQuotaAlteration;
 import org.apache.kafka.common.quota.ClientQuotaEntity;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourcePatternFilter;
+import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** Writes the numbered records, and does to a cluster what a fault needs. */
@@ -34,6 +44,8 @@ public final class Faults {
             case "lag" -> lag(args[1], args[2], args[3]);
             case "brokers" -> brokers(args[1]);
             case "delete" -> delete(args[1], args[2], Long.parseLong(args[3]));
+            case "deny" -> deny(args[1], args[2], args[3]);
+            case "allow" -> allow(args[1], args[2]);
             case "empty" -> empty(args[1], List.of(args).subList(2, args.length));
             default -> throw new IllegalArgumentException(args[0]);
         }
@@ -183,6 +195,28 @@ public final class Faults {
             ends(admin, topics).forEach((partition, end) -> all.put(partition, RecordsToDelete.beforeOffset(end)));
             admin.deleteRecords(all).all().get();
         }
+    }
+
+    /** From now on nobody may do this to the topic, whatever else may be done to it. */
+    private static void deny(String brokers, String topic, String operation) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            // Where a topic has a list, what is not in it is denied.
+            admin.createAcls(List.of(entry(topic, AclOperation.ALL, AclPermissionType.ALLOW),
+                    entry(topic, AclOperation.valueOf(operation), AclPermissionType.DENY))).all().get();
+        }
+    }
+
+    /** Everything is allowed again. */
+    private static void allow(String brokers, String topic) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+            var pattern = new ResourcePatternFilter(ResourceType.TOPIC, topic, PatternType.LITERAL);
+            admin.deleteAcls(List.of(new AclBindingFilter(pattern, AccessControlEntryFilter.ANY))).all().get();
+        }
+    }
+
+    private static AclBinding entry(String topic, AclOperation operation, AclPermissionType permission) {
+        return new AclBinding(new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL),
+                new AccessControlEntry("User:*", "*", operation, permission));
     }
 
     private static Map<TopicPartition, Long> ends(Admin admin, List<String> topics) throws Exception {

@@ -14,6 +14,42 @@ poison() {
     [ "$lines" -lt 120 ] || fail "$lines lines about dead letters"
 }
 
+# The broker's access control lists forbid what the router needs, a topic of its after the other: it ends, with a message that names the
+# topic, and what is not there is not committed. When it is allowed again, it is started again.
+refused() {
+    local allowed=0 ends=0 denied topic operation status
+    broker_config
+    cat >>"$data/server.properties" <<P
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+P
+    broker_start
+    started+=("$(cat "$data/pid")")
+    stream 4
+    feed "$records" 1000
+    for denied in "WRITE $scenario-even" "WRITE error.$scenario-in.$scenario" "WRITE $scenario-odd" "READ $scenario-in" "ALL $scenario-even" \
+        "ALL error.$scenario-in.$scenario"; do
+        read -r operation topic <<<"$denied"
+        router
+        ready
+        routed_on 10000
+        faults deny "$broker" "$topic" "$operation" || fail "not denied"
+        until_true 60 has_ended || fail "$denied is denied, and it does not end"
+        status=0
+        wait "$router_pid" || status=$?
+        forget "$router_pid"
+        [ "$status" = 1 ] || fail "$denied is denied, and it ends with $status"
+        grep -q "ERROR.*$topic" "$router_log" || fail "it does not name $topic"
+        faults allow "$broker" "$topic" || fail "not allowed"
+        allowed=$((allowed + $(uncommitted)))
+        ends=$((ends + 1))
+    done
+    router
+    fed
+    check "topics: access denied by the broker" "$ends" "$allowed"
+    stop
+}
+
 # What was not read yet is deleted while the router is frozen. It goes on at the earliest record that is left, or at the latest, and says how
 # many it has missed: no more and no less.
 retention() {

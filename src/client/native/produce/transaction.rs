@@ -132,19 +132,19 @@ impl Producer {
             return Ok(());
         };
         let results = answer.results_by_topic_v3_and_below.iter();
-        let codes = results.flat_map(|topic| {
+        let results = results.flat_map(|topic| {
             let results = topic.results_by_partition.iter();
-            results.map(|result| result.partition_error_code)
+            results.map(move |result| (topic, result))
         });
         // One that is refused keeps the others from being added.
-        let worst = codes.max_by_key(|&code| match outcome(code) {
+        let worst = results.max_by_key(|(_, result)| match outcome(result.partition_error_code) {
             Outcome::Done => 0,
             Outcome::Soon => 1,
             Outcome::Again { .. } => 2,
             Outcome::Aborted => 3,
             Outcome::Final => 4,
         });
-        let code = worst.unwrap_or_default();
+        let code = worst.map_or(0, |(_, result)| result.partition_error_code);
         match outcome(code) {
             Outcome::Done => {
                 part.failures = 0;
@@ -169,7 +169,12 @@ impl Producer {
                 self.partitions_unanswered(now);
                 Ok(())
             }
-            Outcome::Aborted | Outcome::Final => Err(failure("AddPartitionsToTxn", code)),
+            Outcome::Aborted | Outcome::Final => {
+                let partition = worst.map(|(topic, result)| {
+                    format!("{}-{}", topic.name.as_str(), result.partition_index)
+                });
+                Err(failure("AddPartitionsToTxn", partition.as_deref(), code))
+            }
         }
     }
 
