@@ -20,7 +20,9 @@ use super::network::{Network, Peer, Reach, backoff};
 use crate::client::NotReady;
 use crate::client::transaction::Transaction;
 use crate::error::Error;
+use crate::limits::WARNING_INTERVAL;
 use crate::offsets::NextOffset;
+use crate::throttle::Throttle;
 use crate::topics::Topics;
 
 /// How soon it is asked again whether the transaction before is quite over, as Java's producer does.
@@ -85,14 +87,19 @@ pub(super) fn outcome(code: i16) -> Outcome {
     }
 }
 
-/// Transaction failed, as an error that has its pipeline begun anew, or ends it. `partition` is what the answer blames, where it does.
-pub(super) fn failure(what: &str, partition: Option<&str>, code: i16) -> Error {
+/// What an answer says, in words.
+pub(super) fn describe(what: &str, partition: Option<&str>, code: i16) -> String {
     let words =
         ResponseError::try_from_code(code).map_or_else(String::new, |error| error.to_string());
-    let reason = match partition {
+    match partition {
         Some(partition) => format!("{what}, {partition}: {words}"),
         None => format!("{what}: {words}"),
-    };
+    }
+}
+
+/// Transaction failed, as an error that has its pipeline begun anew, or ends it. `partition` is what the answer blames, where it does.
+pub(super) fn failure(what: &str, partition: Option<&str>, code: i16) -> Error {
+    let reason = describe(what, partition, code);
     if outcome(code) == Outcome::Final {
         Error::Kafka {
             operation: "transaction",
@@ -113,6 +120,7 @@ pub(super) struct Committer {
     is_asked: bool,
     not_before: Option<Instant>,
     failures: u32,
+    warnings: Throttle,
 }
 
 impl Committer {
@@ -125,6 +133,7 @@ impl Committer {
             is_asked: false,
             not_before: None,
             failures: 0,
+            warnings: Throttle::new(WARNING_INTERVAL),
         }
     }
 
@@ -331,6 +340,12 @@ impl Committer {
                 Ok(None)
             }
             Outcome::Again { moved } => {
+                if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+                    let what = describe(step.name(), partition, code);
+                    log::warn!(
+                        "{what}; trying again ({suppressed} more like this since the last line)"
+                    );
+                }
                 // The group's coordinator is the consumer's to look for.
                 if moved && step != Step::Offsets {
                     self.coordinator.lost(network);

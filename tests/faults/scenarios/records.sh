@@ -113,6 +113,32 @@ topics() {
     stop
 }
 
+# An output is deleted while records come: they wait, and the router says for what, until it is made again. (What was in it is gone, so that
+# it is judged by what comes from then on.)
+outputs() {
+    local i
+    stream 4
+    router "${METADATA_AGE[@]}" --parity-router.stall-timeout=2s
+    ready
+    for ((i = 0; i < $(pick 5 1); i++)); do
+        fill $((records / 4))
+        routed_all
+        faults empty "$broker" "$scenario-in" "$scenario-even" "$scenario-odd"
+        judge delete-topic "$broker" "$scenario-even" || fail "delete"
+        fill $((records / 4))
+        until_true 30 not probe readiness || fail "ready without an output"
+        probe liveness || fail "dead without an output"
+        grep -q "WARN.*$scenario-even-0: UnknownTopicOrPartition" "$router_log" || fail "it does not say what is missing"
+        judge topic "$broker" "$scenario-even" 1 || fail "topic"
+        routed_all
+        ready
+    done
+    fill $((records / 4))
+    routed_all
+    check "output: deleted, made again" "$(pick 5 1)" 0
+    stop
+}
+
 # The even topic is throttled to a hundredth of what comes: the odd records wait with it, but no memory is filled and the group is not left.
 slow() {
     local before after

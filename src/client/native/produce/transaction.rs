@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
 use super::{Producer, Tag};
 use crate::client::native::coordinator::{Coordinator, text, topic_name};
 use crate::client::native::network::{Peer, Response, backoff};
-use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, failure, outcome};
+use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
 use crate::client::transaction::Transaction;
 use crate::error::Error;
 
@@ -145,6 +145,9 @@ impl Producer {
             Outcome::Final => 4,
         });
         let code = worst.map_or(0, |(_, result)| result.partition_error_code);
+        let partition = worst
+            .filter(|_| code != 0)
+            .map(|(topic, result)| format!("{}-{}", topic.name.as_str(), result.partition_index));
         match outcome(code) {
             Outcome::Done => {
                 part.failures = 0;
@@ -166,13 +169,12 @@ impl Producer {
                 if moved {
                     part.coordinator.lost(&self.network);
                 }
+                let what = describe("AddPartitionsToTxn", partition.as_deref(), code);
+                self.warn(now, &what);
                 self.partitions_unanswered(now);
                 Ok(())
             }
             Outcome::Aborted | Outcome::Final => {
-                let partition = worst.map(|(topic, result)| {
-                    format!("{}-{}", topic.name.as_str(), result.partition_index)
-                });
                 Err(failure("AddPartitionsToTxn", partition.as_deref(), code))
             }
         }
