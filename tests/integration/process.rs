@@ -179,12 +179,25 @@ impl Router {
         status
     }
 
-    /// SIGTERM; it is to end with 0.
+    /// SIGTERM; it is to end with 0, and of a router what came in is all accounted for.
     pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
         let status = self.wait();
-        assert_eq!(status.code(), Some(0), "{}", self.log());
-        self.log()
+        let log = self.log();
+        assert_eq!(status.code(), Some(0), "{log}");
+        let stopped = log.lines().find_map(|line| line.split_once("stopped: "));
+        if let Some((_, books)) = stopped.filter(|(_, books)| books.contains(" even, ")) {
+            let counts: Vec<u64> = books
+                .split(", ")
+                .filter_map(|count| count.split(' ').next()?.parse().ok())
+                .collect();
+            // What retention took before it was read is not among what came in.
+            let [input, even, odd, dead, skipped, ..] = counts[..] else {
+                panic!("{log}");
+            };
+            assert_eq!(input, even + odd + dead + skipped, "{log}");
+        }
+        log
     }
 
     pub(crate) fn kill(mut self) {

@@ -133,3 +133,57 @@ full() {
     check "broker's disk full" 1 0
     stop
 }
+
+# The broker's certificate expires: the router waits for a new one, alive, and goes on. TLS is librdkafka's, in a build of its own.
+certificate() {
+    local i tls client=librdkafka default_bin=$root/target/ssl/release/parity-router
+    install_package pkg-config
+    install_package libssl-dev
+    cargo build --quiet --release --locked --features ssl --manifest-path "$root/Cargo.toml" --target-dir "$root/target/ssl"
+    broker_config
+    certificate_make good -1d
+    certificate_make expired -10d
+    cat "$data/good.pem" "$data/expired.pem" >"$data/ca.pem"
+    tls=127.0.0.1:$(judge ports 1)
+    sed -i "s|^listeners=.*|&,TLS://$tls|; s|^advertised.listeners=.*|&,TLS://$tls|" "$data/server.properties"
+    cat >>"$data/server.properties" <<P
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,TLS:SSL
+inter.broker.listener.name=PLAINTEXT
+ssl.keystore.location=$data/keys
+ssl.keystore.password=changeit
+P
+    broker_with expired
+    stream 4
+    broker=$tls router "--$BINDER.security.protocol=SSL" "--$BINDER.ssl.ca.location=$data/ca.pem"
+    until_true 30 grep -q "certificate has expired" "$router_log" || fail "it does not say what is wrong"
+    feed
+    for ((i = 0; i < $(pick 3 1); i++)); do
+        until_true 30 not probe readiness || fail "ready with an expired certificate"
+        probe liveness || fail "dead of an expired certificate"
+        broker_with good
+        ready
+        routed_on 10000
+        broker_with expired
+    done
+    until_true 30 not probe readiness || fail "ready with an expired certificate"
+    broker_with good
+    ready
+    fed
+    check "broker's certificate expired" $(($(pick 3 1) + 1)) 0
+    stop
+}
+
+# Key and certificate of the broker, valid from a day on for five days.
+certificate_make() {
+    keytool -genkeypair -alias broker -keyalg RSA -dname CN=127.0.0.1 -ext san=ip:127.0.0.1 -startdate "$2" -validity 5 \
+        -keystore "$data/$1" -storetype PKCS12 -storepass changeit 2>>"$work/judge.log"
+    keytool -exportcert -rfc -alias broker -keystore "$data/$1" -storepass changeit >"$data/$1.pem" 2>>"$work/judge.log"
+}
+
+# The broker starts, again if it runs already, with this certificate.
+broker_with() {
+    ! broker_runs || broker_stop
+    cp "$data/$1" "$data/keys"
+    broker_start
+    started+=("$(cat "$data/pid")")
+}
