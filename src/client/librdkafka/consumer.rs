@@ -35,6 +35,9 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(20);
 const CONFIRM_EVERY: Duration = Duration::from_millis(200);
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
+/// Of what is told besides an answer that does not come, so much is listened to.
+const TOLD_AT_ONCE: usize = 16;
+
 struct Unconfirmed {
     offsets: Vec<NextOffset>,
     ask: Instant,
@@ -147,6 +150,23 @@ impl Consumer {
         Ok(())
     }
 
+    /// With what librdkafka tells by another way, as that a certificate has expired, where metadata fail to come with "transport failure".
+    fn explain(&self, failure: NotReady) -> NotReady {
+        // Errors are told within polls. There are no records before the subscription.
+        for _ in 0..TOLD_AT_ONCE {
+            if self.consumer.poll(Duration::ZERO).is_none() {
+                break;
+            }
+        }
+        let reason = self.consumer.context().reason();
+        match failure {
+            NotReady::Waiting(what) if !reason.is_empty() => {
+                NotReady::Waiting(format!("{what}: {reason}"))
+            }
+            failure => failure,
+        }
+    }
+
     fn unavailable(&mut self) {
         if self.ask_again.is_none() {
             let mut reason = self.consumer.context().reason().clone();
@@ -244,7 +264,8 @@ impl crate::client::Consumer for Consumer {
             &self.client,
             &self.topics.all(),
             &self.topic_settings,
-        )?;
+        )
+        .map_err(|failure| self.explain(failure))?;
         let inputs: Vec<&str> = self.topics.inputs.iter().map(String::as_str).collect();
         self.consumer
             .subscribe(&inputs)
@@ -449,7 +470,9 @@ impl ClientContext for Callbacks {
     fn error(&self, error: KafkaError, reason: &str) {
         log::debug!("consumer: {error}: {reason}");
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            reason.clone_into(&mut self.reason());
+            // How long it took is another time each time; what is told once would be told again.
+            let lasting = reason.split(" (after ").next().unwrap_or_default();
+            lasting.clone_into(&mut self.reason());
         }
     }
 }

@@ -124,7 +124,7 @@ scant() {
     shift 2
     stream 4
     for limit; do
-        fill $((records / 10))
+        fill $((records / 8))
         router_log=$(new_log "$scenario")
         env -i prlimit "--$resource=$limit" "$default_bin" --server.port=0 "--spring.cloud.stream.kafka.binder.brokers=$broker" \
             "${bindings[@]}" >"$router_log" 2>&1 &
