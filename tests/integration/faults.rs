@@ -332,16 +332,29 @@ fn transactions() {
 }
 
 /// These end the transaction, and it is begun anew. (The embedded broker shows what was aborted.)
+#[track_caller]
+fn aborts(request: Request) {
+    heals(request, &[E::InvalidTxnState], &[TRANSACTIONS], false);
+    heals(request, &[E::InvalidProducerEpoch], &[TRANSACTIONS], false);
+}
+
 #[test]
-fn aborted_transactions() {
-    for request in [
-        Request::AddPartitionsToTxn,
-        Request::AddOffsetsToTxn,
-        Request::EndTxn,
-    ] {
-        heals(request, &[E::InvalidTxnState], &[TRANSACTIONS], false);
-        heals(request, &[E::InvalidProducerEpoch], &[TRANSACTIONS], false);
-    }
+fn aborted_at_its_partitions() {
+    aborts(Request::AddPartitionsToTxn);
+}
+
+#[test]
+fn aborted_at_its_group() {
+    aborts(Request::AddOffsetsToTxn);
+}
+
+#[test]
+fn aborted_at_its_end() {
+    aborts(Request::EndTxn);
+}
+
+#[test]
+fn aborted_at_its_offsets() {
     let errors = [E::IllegalGeneration, E::UnknownMemberId];
     heals(Request::TxnOffsetCommit, &errors, &[TRANSACTIONS], false);
 }
