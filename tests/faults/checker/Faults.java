@@ -156,15 +156,28 @@ public final class Faults {
             while (!admin.listPartitionReassignments().reassignments().get().isEmpty()) {
                 Thread.sleep(100);
             }
-            for (String topic : topics) {
-                for (TopicPartitionInfo info : partitions(admin, topic)) {
-                    if (info.leader().id() == before.get(new TopicPartition(topic, info.partition()))) {
-                        throw new IllegalStateException(topic + "-" + info.partition() + " has the same leader");
-                    }
+            // What the controller has decided the brokers tell a little later.
+            long until = System.nanoTime() + 60_000_000_000L;
+            while (!isLedByOthers(admin, before)) {
+                if (System.nanoTime() > until) {
+                    throw new IllegalStateException("the leaders are still " + before);
                 }
+                Thread.sleep(100);
             }
             System.out.println(moves.size());
         }
+    }
+
+    private static boolean isLedByOthers(Admin admin, Map<TopicPartition, Integer> before) throws Exception {
+        for (var leader : before.entrySet()) {
+            for (TopicPartitionInfo info : partitions(admin, leader.getKey().topic())) {
+                boolean same = info.leader() == null || info.leader().id() == leader.getValue();
+                if (info.partition() == leader.getKey().partition() && same) {
+                    return false;
+                }
+            }
+        }
+        return true;
     }
 
     /** How many bytes a second the broker takes from a client, by its id. */
