@@ -40,9 +40,18 @@
 //! drop the way back; the consumer takes the last deliveries, commits, leaves the group; everything is joined, every error collected; the
 //! actuator goes last.
 //!
+//! # Exactly once
+//!
+//! With a transactional id the consumer and both producers share one transaction (`client/transaction`): the producers add their partitions to it
+//! before they send, and about every 100 ms the consumer pauses, waits until all that it dispatched is delivered, adds the offsets and ends
+//! it. There is one at a time. Whatever goes wrong with it, partitions lost in the middle of it included, ends these three threads with
+//! `Error::Aborted`, and `service` begins them anew from where the group has committed.
+//!
 //! # Invariants
 //!
-//! - An offset is committed only when all records below it are acknowledged, refused into a dead-letter topic, or skipped on purpose.
+//! - An offset is committed only when all records below it are acknowledged, refused into a dead-letter topic, or skipped on purpose
+//!   (`offsets/model` walks through all interleavings of a small world).
+//! - `in = even + odd + dead-lettered + skipped + in flight`, per partition (`ledger`); at the end nothing is in flight.
 //! - No thread waits for another one in a circle: there are never more batches than the channels have room for.
 //! - A record's payload is never logged.
 //! - Raw strings stop at `properties`, a client's types at `client`, HTTP's at `actuator`; `route` and `offsets` import none.
