@@ -46,8 +46,12 @@ stopped() {
     stop
 }
 
-# Routers come and go, up to six on twelve partitions, every third one that goes by SIGKILL.
-storm() {
+# Routers come and go, up to six on twelve partitions, every third one that goes by SIGKILL. By the group protocol of old, and by that of
+# KIP-848, whose timeouts are the broker's.
+storm() { storm_with "" "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"; }
+storm_kip848() { storm_with " by KIP-848" "--$CONSUMER.group.protocol=consumer"; }
+storm_with() {
+    local how=$1 membership=("${@:2}")
     local changes kills=0 allowed=0 routers=() counts=(1 6 2 4) target i
     changes=$(pick 20 6)
     stream 12
@@ -56,7 +60,7 @@ storm() {
     for ((i = 0; i < changes; i++)); do
         target=${counts[i % 4]}
         while [ ${#routers[@]} -lt "$target" ]; do
-            router "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+            router "${membership[@]}"
             routers+=("$router_pid:$router_log:$router_port")
         done
         while [ ${#routers[@]} -gt "$target" ]; do
@@ -75,7 +79,7 @@ storm() {
         [ $((RANDOM % 2)) = 0 ] || { of "${routers[-1]}"; ready; }
     done
     fed
-    check "rebalance storm, $kills kill -9 in it" "$changes" "$allowed"
+    check "rebalance storm$how, $kills kill -9 in it" "$changes" "$allowed"
     for i in "${routers[@]}"; do of "$i"; stop; done
 }
 
