@@ -182,35 +182,35 @@ clock() {
     stop
 }
 
-# A long time at 20,000 records a second, in slices that are compared. Buffers grow to the size that a burst needs when the first one comes,
-# whose size is up to the machine: in the first third. From then on there is no more memory, and in the end there are the threads and
-# descriptors of the beginning.
+# A long time at 20,000 records a second, in slices. A backlog comes first, so that buffers have the size that full speed needs: when
+# a busy machine has them grow is a matter of chance. From then on there is no more memory, and there are no more threads and descriptors.
 soak() {
-    local slices=$(($(pick 7200 600) / 100)) memory=0 threads descriptors now i total=0 row=$table
+    local slices=$(($(pick 7200 600) / 100)) memory threads descriptors now i total=0 row=$table
     rate=20000
     stream 4
     router
     ready
+    kill -STOP "$router_pid"
+    fill 1000000
+    kill -CONT "$router_pid"
+    routed_all
+    memory=$(resident) threads=$(threads) descriptors=$(descriptors_open)
+    say "after a backlog: $memory KiB, $threads threads, $descriptors descriptors"
     table=
     for ((i = 1; i <= slices; i++)); do
+        faults empty "$broker" "$scenario-in" "$scenario-even" "$scenario-odd"
         next=0
         fill_at_rate $((rate * 100))
         check "slice $i of $slices" 1 0
         total=$((total + next))
-        faults empty "$broker" "$scenario-in" "$scenario-even" "$scenario-odd"
         now=$(resident)
         say "$now KiB, $(threads) threads, $(descriptors_open) descriptors"
-        [ "$i" != 1 ] || threads=$(threads) descriptors=$(descriptors_open)
-        if [ "$i" -le $((slices / 3)) ]; then
-            [ "$now" -le "$memory" ] || memory=$now
-        else
-            [ "$now" -le $((memory + 512)) ] || fail "more memory: $now KiB, $memory KiB at most in the first third"
-        fi
+        [ "$now" -le $((memory + 512)) ] || fail "more memory: $now KiB, $memory KiB after the backlog"
     done
     [ "$(threads)" = "$threads" ] || fail "$(threads) threads, $threads at first"
     [ "$(descriptors_open)" -le "$descriptors" ] || fail "$(descriptors_open) descriptors, $descriptors at first"
     [ -z "$row" ] || printf '| %s | %s | %s | 0 | 0 | 0 |\n' \
-        "none: soak at $rate records/s for $((slices * 100)) s, then $now KiB, $memory KiB at most in the first third" 1 "$total" >>"$row"
+        "none: soak at $rate records/s for $((slices * 100)) s, then $now KiB, $memory KiB at first" 1 "$total" >>"$row"
     stop
 }
 
