@@ -24,6 +24,9 @@ const DEFAULT_CLIENT: ClientKind = ClientKind::Native;
 /// A shorter one would tell of every group that is joined and every broker that starts.
 const SHORTEST_STALL: Duration = Duration::from_secs(1);
 
+/// What turns exactly once on.
+const TRANSACTION_PREFIX: &str = "spring.cloud.stream.kafka.binder.transaction.transactionIdPrefix";
+
 /// Data Flow's names for the stream and for the application in it.
 pub(super) const STREAM_NAME: &str = "spring.cloud.dataflow.stream.name";
 pub(super) const APP_LABEL: &str = "spring.cloud.dataflow.stream.app.label";
@@ -103,6 +106,9 @@ impl Reader<'_> {
         let role = role.unwrap_or_else(|| self.role());
         self.client = self.client();
         self.collect_kafka(role);
+        if role != RoleName::Router {
+            self.no_transaction(role);
+        }
         let (role, inputs, outputs) = match role {
             RoleName::Router => self.router(),
             RoleName::Time => self.time(),
@@ -184,9 +190,8 @@ impl Reader<'_> {
 
     /// Exactly once, where it is wanted; it must not be given up by something else.
     fn transaction(&mut self, router: &RouterSettings) -> Option<TransactionSettings> {
-        const NAME: &str = "spring.cloud.stream.kafka.binder.transaction.transactionIdPrefix";
         let timeout = self.transaction_timeout();
-        let value = self.given(NAME)?;
+        let value = self.given(TRANSACTION_PREFIX)?;
         let prefix = value.text.trim().to_owned();
         let producers = [&router.even_producer, &router.odd_producer];
         let message = if prefix.is_empty() {
@@ -202,7 +207,18 @@ impl Reader<'_> {
         } else {
             return Some(TransactionSettings { prefix, timeout });
         };
-        self.problem(NAME, &value, message, None)
+        self.problem(TRANSACTION_PREFIX, &value, message, None)
+    }
+
+    /// In a role that writes no transactions: who gave the prefix may rely on it.
+    fn no_transaction(&mut self, role: RoleName) {
+        if let Some(value) = self.given(TRANSACTION_PREFIX) {
+            self.warnings.push(format!(
+                "{TRANSACTION_PREFIX} ({}) has no effect in the role {}; it is the router's",
+                value.origin,
+                role.name()
+            ));
+        }
     }
 
     fn topic_settings(&mut self) -> TopicSettings {

@@ -535,6 +535,13 @@ fn transactions() {
         read_settings,
         settings(MILLIS(60_000)),
     );
+    for role in [RoleName::Time, RoleName::Log] {
+        let (_, warnings) = read_all(role, &[expand(PREFIX)], &[]).unwrap();
+        assert!(
+            matches!(&warnings[..], [warning] if warning.contains("no effect in the role")),
+            "{warnings:?}"
+        );
+    }
     // Who comes next fences who is still there, where the id is the same.
     for (argument, id) in [
         ("B.configuration.group.instance.id=one", "tx-one"),
