@@ -28,6 +28,9 @@ impl Producer {
             },
             Arrival::Lost(tags) => {
                 self.cluster.outdated();
+                for line in &mut self.lines {
+                    line.window.interrupted();
+                }
                 for tag in tags {
                     self.lost(tag, now);
                 }
@@ -100,9 +103,10 @@ impl Producer {
                     let (topic, partition) = (self.topics.output(line.output), line.partition);
                     log::info!("produce: {topic}-{partition} gets on again");
                 }
-                if let Some(body) = line.window.acknowledged(id) {
-                    self.held.acknowledged(body.spans());
-                }
+                let held = &mut self.held;
+                let offset = Some(answer.base_offset).filter(|&offset| offset >= 0);
+                line.window
+                    .acknowledged(id, offset, |body| held.acknowledged(body.spans()));
                 return Ok(());
             }
             Verdict::Again { doubtful, outdated } => {

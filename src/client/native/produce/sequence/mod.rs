@@ -4,6 +4,10 @@
 //! What it relies on of a broker: of a producer id and epoch it appends only what follows the last sequence number; what is one of the last
 //! five batches again, it acknowledges without appending it; of a newer epoch it takes only the number 0, and of an older one nothing. And
 //! that of a producer which it does not know it takes any number: so the first body of an epoch goes alone.
+//!
+//! A broker that was stopped in order knows only the last batch again (its snapshot has no more of a producer). Those before it, where they
+//! were appended and the answers were lost, are out of sequence then. So what may have been appended is asked for up to the last one,
+//! before numbers begin anew: where one is known again, and its offset leaves just the room for those in front of it, they were appended.
 
 use std::collections::VecDeque;
 
@@ -45,6 +49,8 @@ pub(super) struct Window<B> {
     spent: Option<i64>,
     /// Sequence number of the first entry.
     first: i32,
+    /// The offset behind what was acknowledged in front of the first entry, where the broker told.
+    end: Option<i64>,
     /// Nothing was acknowledged under this identity yet.
     fresh: bool,
     /// The numbers do not go on as they are.
@@ -63,6 +69,12 @@ struct Entry<B> {
     state: State,
     /// Under this number it may have been appended, or may still be.
     doubtful: bool,
+    /// It was surely not appended once.
+    refused: bool,
+    /// Although it may have been appended, the broker says that it is out of sequence.
+    disowned: bool,
+    /// Where it was appended, once the broker has told.
+    offset: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +119,7 @@ impl<B: Counted> Window<B> {
             identity: None,
             spent: None,
             first: 0,
+            end: None,
             fresh: true,
             broken: None,
             restarted: false,
@@ -144,6 +157,9 @@ impl<B: Counted> Window<B> {
             base: None,
             state: State::Unsent,
             doubtful: false,
+            refused: false,
+            disowned: false,
+            offset: None,
         }
     }
 
@@ -189,7 +205,10 @@ impl<B: Counted> Window<B> {
         }
         let identity = self.identity?;
         if self.broken.is_some() {
-            return self.restart(last_out.is_some());
+            return match self.not_asked() {
+                Some(place) => self.turn_of(place, identity),
+                None => self.restart(last_out.is_some()),
+            };
         }
         match self.number() {
             Numbering::Good => self.turn_of(first, identity),
@@ -199,6 +218,22 @@ impl<B: Counted> Window<B> {
                 self.restart(last_out.is_some())
             }
         }
+    }
+
+    /// Where the first one is disowned: the next that may have been appended, and that the broker was not asked for since.
+    fn not_asked(&self) -> Option<usize> {
+        let mut next = self.first;
+        for (place, entry) in self.entries.iter().enumerate() {
+            let may_be_known = entry.doubtful && entry.base == Some(next);
+            if !may_be_known || (place == 0 && !entry.disowned) {
+                return None;
+            }
+            if entry.state == State::Unsent && !entry.disowned {
+                return Some(place);
+            }
+            next = behind(next, entry.count);
+        }
+        None
     }
 
     fn turn_of(&self, place: usize, identity: Identity) -> Option<Turn> {
@@ -245,6 +280,8 @@ impl<B: Counted> Window<B> {
             self.restarted |= entry.doubtful;
             entry.base = None;
             entry.doubtful = false;
+            entry.refused = false;
+            entry.disowned = false;
         }
         self.first = 0;
         self.fresh = true;
@@ -268,14 +305,50 @@ impl<B: Counted> Window<B> {
         }
     }
 
-    /// The broker has it, now or since earlier. Gives the body back.
-    pub(super) fn acknowledged(&mut self, id: u64) -> Option<B> {
-        let entry = self.find(id)?;
-        entry.state = State::Acknowledged;
-        let body = entry.body.take();
+    /// The broker has it, now or since earlier, at this offset, if it says so. Gives the body back, and those in front of it that the broker
+    /// must have too.
+    pub(super) fn acknowledged(&mut self, id: u64, offset: Option<i64>, mut take: impl FnMut(B)) {
+        let Some(place) = self.entries.iter().position(|entry| entry.id == id) else {
+            return;
+        };
+        let has_all = self.has_all_before(place, offset);
+        if has_all {
+            self.broken = None;
+        }
+        let first = if has_all { 0 } else { place };
+        for entry in self.entries.range_mut(first..=place) {
+            entry.state = State::Acknowledged;
+            entry.offset = offset.filter(|_| entry.id == id);
+            entry.body.take().into_iter().for_each(&mut take);
+        }
         self.fresh = false;
         self.settle();
-        body
+    }
+
+    /// Whether everything in front of an entry that is at this offset was disowned, and must have been appended nevertheless: between what
+    /// was acknowledged and the entry there is just the room for it. (Sequence numbers alone do not tell, where a broker forgets a
+    /// producer between two requests: it takes the second one without the first. And what others have written in between is as good as
+    /// a gap.)
+    fn has_all_before(&self, place: usize, offset: Option<i64>) -> bool {
+        let (mut number, mut end) = (self.first, self.end);
+        let disowned = self.entries.range(..place).all(|entry| {
+            let fits = entry.base == Some(number);
+            number = behind(number, entry.count);
+            end = end.map(|end| end + i64::from(entry.count));
+            fits && entry.disowned && !entry.refused
+        });
+        let fits = self.entries.get(place).and_then(|entry| entry.base) == Some(number);
+        place > 0 && disowned && fits && offset.is_some() && offset == end
+    }
+
+    /// A connection is over. What was asked over another one may be another broker's answer, or that of one that knows less.
+    pub(super) fn interrupted(&mut self) {
+        if self.entries.front().is_some_and(|first| first.disowned) {
+            self.broken = None;
+        }
+        for entry in &mut self.entries {
+            entry.disowned = false;
+        }
     }
 
     /// Takes what is acknowledged from the front.
@@ -286,6 +359,9 @@ impl<B: Counted> Window<B> {
             }
             // By its own number: the broker goes on from there.
             self.first = behind(entry.base.unwrap_or(self.first), entry.count);
+            // The highest: one in front of its predecessor tells that the other was doubled, and is behind both.
+            let end = entry.offset.map(|offset| offset + i64::from(entry.count));
+            self.end = end.max(self.end.filter(|_| end.is_some()));
             self.entries.pop_front();
         }
     }
@@ -295,13 +371,21 @@ impl<B: Counted> Window<B> {
         if let Some(entry) = self.find(id) {
             entry.state = State::Unsent;
             entry.doubtful |= doubtful;
+            entry.refused |= !doubtful;
+            entry.disowned = false;
         }
     }
 
     /// The broker misses what comes before it. That is so where something in front of it failed; of the first one it means that the broker
-    /// does not know what it acknowledged: then this says true, and numbers begin anew.
+    /// does not know what it acknowledged, or not any more that it has this one: then this says true, and numbers begin anew, unless a
+    /// later one is known again.
     pub(super) fn out_of_sequence(&mut self, id: u64) -> bool {
-        self.disowned(id, Broken::Epoch)
+        let may_be_there = self.find(id).is_some_and(|entry| entry.doubtful);
+        let is_first = self.disowned(id, Broken::Epoch);
+        if let Some(entry) = self.find(id) {
+            entry.disowned = may_be_there;
+        }
+        is_first
     }
 
     /// The broker does not take the producer id; as [`Window::out_of_sequence`].
@@ -316,7 +400,10 @@ impl<B: Counted> Window<B> {
             .entries
             .front()
             .is_some_and(|entry| entry.id == id && entry.base == Some(first));
-        self.failed(id, is_first);
+        if let Some(entry) = self.find(id) {
+            entry.state = State::Unsent;
+            entry.doubtful |= is_first;
+        }
         if is_first {
             self.broken = Some(broken);
         }
