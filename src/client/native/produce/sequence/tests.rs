@@ -307,7 +307,7 @@ fn world(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 5000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     /// Each record is appended once and in order, whatever is answered, lost or late.
     #[test]
