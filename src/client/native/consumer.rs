@@ -494,29 +494,28 @@ impl Consumer {
                         .map_err(group::fatal)?;
                 }
             }
-            Tag::Transaction(step) => match step {
-                transaction::Step::AddOffsets => {
-                    let code = read!(AddOffsetsToTxnRequest).error_code;
-                    self.transaction_answered(step, code, None)?;
-                }
-                transaction::Step::End => {
-                    let code = read!(EndTxnRequest).error_code;
-                    self.transaction_answered(step, code, None)?;
-                }
-                transaction::Step::Offsets => {
-                    let answer = read!(TxnOffsetCommitRequest);
-                    let mut outcomes = answer.topics.iter().flat_map(|topic| {
-                        let outcomes = topic.partitions.iter();
-                        outcomes.map(move |outcome| (topic, outcome))
-                    });
-                    let failed = outcomes.find(|(_, outcome)| outcome.error_code != 0);
-                    let code = failed.map_or(0, |(_, outcome)| outcome.error_code);
-                    let partition = failed.map(|(topic, outcome)| {
-                        format!("{}-{}", topic.name.as_str(), outcome.partition_index)
-                    });
-                    self.transaction_answered(step, code, partition.as_deref())?;
-                }
-            },
+            Tag::Transaction(step) => {
+                let (code, partition) = match step {
+                    transaction::Step::AddOffsets => {
+                        (read!(AddOffsetsToTxnRequest).error_code, None)
+                    }
+                    transaction::Step::End => (read!(EndTxnRequest).error_code, None),
+                    transaction::Step::Offsets => {
+                        let answer = read!(TxnOffsetCommitRequest);
+                        let mut outcomes = answer.topics.iter().flat_map(|topic| {
+                            let outcomes = topic.partitions.iter();
+                            outcomes.map(move |outcome| (topic, outcome))
+                        });
+                        let failed = outcomes.find(|(_, outcome)| outcome.error_code != 0);
+                        failed.map_or((0, None), |(topic, outcome)| {
+                            let partition = outcome.partition_index;
+                            let partition = format!("{}-{partition}", topic.name.as_str());
+                            (outcome.error_code, Some(partition))
+                        })
+                    }
+                };
+                self.transaction_answered(step, code, partition.as_deref())?;
+            }
             Tag::Fetch(broker) => {
                 let answer = read!(FetchRequest);
                 let body = response.into_body();
