@@ -132,12 +132,18 @@ ready() {
     fail "not ready: $(probe readiness 2>&1)"
 }
 
-# SIGTERM, and an exit with 0 within 25 s. Of a router what came in is all accounted for; a role of another kind has other books.
-router_stop() {
-    local before=$SECONDS status=0 in even odd dead skipped
-    kill -TERM "$router_pid"
+# Waits for the router's end; $status is what it ended with.
+router_wait() {
+    status=0
     wait "$router_pid" || status=$?
     forget "$router_pid"
+}
+
+# SIGTERM, and an exit with 0 within 25 s. Of a router what came in is all accounted for; a role of another kind has other books.
+router_stop() {
+    local before=$SECONDS status in even odd dead skipped
+    kill -TERM "$router_pid"
+    router_wait
     [ "$status" = 0 ] || fail "the router ended with $status"
     [ $((SECONDS - before)) -le 25 ] || fail "the router took $((SECONDS - before)) s to stop"
     read -r in even odd dead skipped <<<"$(sed -n 's/.*stopped: \([0-9]*\) records in, \([0-9]*\) even, \([0-9]*\) odd, \([0-9]*\) dead-lettered, \([0-9]*\) skipped.*/\1 \2 \3 \4 \5/p' "$router_log")"

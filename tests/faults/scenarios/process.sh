@@ -3,6 +3,7 @@
 BINDER=spring.cloud.stream.kafka.binder.configuration
 CONSUMER=spring.cloud.stream.kafka.binder.consumerProperties
 PRODUCER=spring.cloud.stream.kafka.binder.producerProperties
+SHORT_SESSION=("--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000")
 METADATA_AGE=("--$BINDER.metadata.max.age.ms=2000")
 
 # SIGKILL every two seconds. A static member has its partitions back at once: another one would wait for the session of the one that is gone.
@@ -48,7 +49,7 @@ stopped() {
 
 # Routers come and go, up to six on twelve partitions, every third one that goes by SIGKILL. By the group protocol of old, and by that of
 # KIP-848, whose timeouts are the broker's.
-storm() { storm_with "" "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"; }
+storm() { storm_with "" "${SHORT_SESSION[@]}"; }
 storm_kip848() { storm_with " by KIP-848" "--$CONSUMER.group.protocol=consumer"; }
 storm_with() {
     local how=$1 membership=("${@:2}")
@@ -91,10 +92,10 @@ frozen() {
     local times first second i
     times=$(pick 5 1)
     stream 4
-    router "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+    router "${SHORT_SESSION[@]}"
     ready
     first=$router_pid:$router_log:$router_port
-    router "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+    router "${SHORT_SESSION[@]}"
     ready
     second=$router_pid:$router_log:$router_port
     feed
@@ -139,9 +140,7 @@ scant() {
             stop
             worked=$((worked + 1))
         else
-            status=0
-            wait "$router_pid" || status=$?
-            forget "$router_pid"
+            router_wait
             [ "$status" != 0 ] || fail "with $limit it ends as if all were well"
             [ -s "$router_log" ] || fail "with $limit it ends with $status and without a word"
             ended=$((ended + 1))
@@ -166,7 +165,7 @@ clock() {
     stream 4
     echo +0 >"$work/clock"
     under LD_PRELOAD="$library" "FAKETIME_TIMESTAMP_FILE=$work/clock" FAKETIME_NO_CACHE=1 DONT_FAKE_MONOTONIC=1 -- \
-        "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+        "${SHORT_SESSION[@]}"
     ready
     feed
     for ((i = 0; i < $(pick 30 6); i++)); do

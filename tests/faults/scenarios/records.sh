@@ -35,9 +35,7 @@ P
         routed_on 10000
         faults deny "$broker" "$topic" "$operation" || fail "not denied"
         until_true 60 has_ended || fail "$denied is denied, and it does not end"
-        status=0
-        wait "$router_pid" || status=$?
-        forget "$router_pid"
+        router_wait
         [ "$status" = 1 ] || fail "$denied is denied, and it ends with $status"
         grep -q "ERROR.*$topic" "$router_log" || fail "it does not name $topic"
         faults allow "$broker" "$topic" || fail "not allowed"
@@ -146,7 +144,7 @@ slow() {
     stream 4
     # Bytes a second: a hundredth of what comes in half the records of 44 bytes; in the short form more, for the broker lets wait for long.
     faults quota "$broker" parity-router-producer-even $((rate * 22 * $(pick 1 5) / 100))
-    router "--$CONSUMER.session.timeout.ms=6000" "--$CONSUMER.heartbeat.interval.ms=1000"
+    router "${SHORT_SESSION[@]}"
     ready
     feed
     routed_on 1000
