@@ -556,20 +556,39 @@ impl Fetcher {
             | ResponseError::UnknownTopicId
             | ResponseError::ReplicaNotAvailable
             | ResponseError::KafkaStorageError
-            | ResponseError::OffsetNotAvailable => cluster.outdated(),
+            | ResponseError::OffsetNotAvailable => {
+                cluster.outdated();
+                // Everyday, once: where leaders move, and where a topic was just made.
+                if self
+                    .places
+                    .get(&partition)
+                    .is_some_and(|place| place.failures == 0)
+                {
+                    log::debug!(
+                        "fetch {}: {error}; asking who leads it",
+                        self.name(partition)
+                    );
+                    self.ask_again(partition, network);
+                    return Ok(());
+                }
+            }
             _ => (),
         }
         self.retry(network, partition, &error.to_string());
         Ok(())
     }
 
+    fn name(&self, partition: TopicPartition) -> String {
+        let topic = self.topics.input(partition.topic);
+        format!("{topic}-{}", partition.partition)
+    }
+
     fn retry<T>(&mut self, network: &Network<T>, partition: TopicPartition, reason: &str) {
         self.ask_again(partition, network);
         if let Some(suppressed) = self.warnings.admit(Instant::now()) {
             log::warn!(
-                "fetch {}-{}: {reason}; trying again ({suppressed} more like this since the last line)",
-                self.topics.input(partition.topic),
-                partition.partition
+                "fetch {}: {reason}; trying again ({suppressed} more like this since the last line)",
+                self.name(partition)
             );
         }
     }
