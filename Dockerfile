@@ -28,25 +28,17 @@ ARG CARGO_FLAGS=
 # The caches keep the dependencies from build to build. The program itself is compiled every time: a copied file can be older than what
 # the cache has of it, and cargo goes by the time. Builds at the same time take turns: cargo has its lock outside of the registry, and the
 # program is copied after it has let go of the target folder.
-# Two things make the program smaller by an eighth. It has no tables by which a panic would be unwound, which nothing does (a panic
-# aborts). And the linker that comes with Rust keeps one copy of functions that are alike and packs the relocations.
-# The small build is made for size besides, and has no time zones. The others have them without what only old readers need, which is two
-# thirds of Debian's files.
+# The small build has no time zones. The others have them without what only old readers need, which is two thirds of Debian's files.
 RUN --mount=type=cache,id=parity-router-registry,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=parity-router-target,target=/build/target,sharing=locked \
     mkdir /zoneinfo \
-    && printf '%s\n' 'SECTIONS { /DISCARD/ : {' '*(EXCLUDE_FILE(*crtbegin*.o *crtend*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*)' \
-        '} } INSERT AFTER .text;' >/no-unwinding.ld \
-    && linker=$(dirname "$(find "$(rustc --print sysroot)" -name ld.lld)") \
-    && export RUSTFLAGS="-C link-arg=-fuse-ld=lld -C link-arg=-B$linker -C link-arg=-Wl,--icf=all,--pack-dyn-relocs=relr,--no-eh-frame-hdr,-T,/no-unwinding.ld" \
     && case " $CARGO_FLAGS " in \
-        *" --no-default-features "*) export CARGO_PROFILE_RELEASE_OPT_LEVEL=z ;; \
+        *" --no-default-features "*) ;; \
         *) zic -b slim -d /zoneinfo /usr/share/zoneinfo/tzdata.zi ;; \
     esac \
     && touch src/lib.rs src/main.rs \
-    && target=$(cat /target) \
-    && CC=musl-gcc cargo build --release --locked --target "$target" $CARGO_FLAGS \
-    && cp "target/$target/release/parity-router" /parity-router
+    && scdf/static "$(cat /target)" target $CARGO_FLAGS \
+    && cp "target/$(cat /target)/release/parity-router" /parity-router
 
 FROM scratch AS image
 COPY --from=build /parity-router /parity-router
