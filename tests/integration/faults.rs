@@ -61,9 +61,9 @@ fn routed(router: &Router) -> usize {
     count("even") + count("odd")
 }
 
-/// These errors heal. Each record is routed, and once, unless the router has to read again what was routed already.
+/// These errors heal. Each record is routed, and once, unless the router has to read again what was routed already. Returns the log.
 #[track_caller]
-fn heals(request: Request, errors: &[E], more: &[&str], once: bool) {
+fn heals(request: Request, errors: &[E], more: &[&str], once: bool) -> String {
     let broker = Broker::start(PARTITIONS);
     write_lot(&broker, 0);
     inject(&broker, request, errors);
@@ -97,6 +97,7 @@ fn heals(request: Request, errors: &[E], more: &[&str], once: bool) {
         let committed = usize::try_from(committed.values().sum::<i64>()).unwrap();
         assert_eq!(committed, 2 * LOT, "{request:?}: {log}");
     }
+    log
 }
 
 /// Each of these errors ends the program with a line that names it, and nothing is committed.
@@ -328,6 +329,17 @@ fn transactions() {
         Request::EndTxn,
     ] {
         heals(request, &retriable, &[TRANSACTIONS], true);
+    }
+}
+
+/// Where the coordinator is busy with the transaction, the broker says that replicas are missing. That is told only where it stays so: with
+/// nine answers for each of the outputs' partitions, one of these gets nine in a row.
+#[test]
+fn busy_with_the_transaction() {
+    for (count, is_told) in [(3, false), (2 * 2 * 9, true)] {
+        let errors = vec![E::NotEnoughReplicas; count];
+        let log = heals(Request::Produce, &errors, &[TRANSACTIONS], true);
+        assert_eq!(log.contains("NotEnoughReplicas"), is_told, "{log}");
     }
 }
 

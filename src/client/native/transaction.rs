@@ -25,8 +25,15 @@ use crate::offsets::NextOffset;
 use crate::throttle::Throttle;
 use crate::topics::Topics;
 
-/// How soon it is asked again whether the transaction before is quite over, as Java's producer does.
-pub(super) const CONCURRENT_BACKOFF: Duration = Duration::from_millis(5);
+/// How long what is not ready yet for the open transaction is waited for, at first and at most: most often the one before is quite over in a
+/// moment. Java's producer waits for the longest time at once.
+pub(super) const CONCURRENT_BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(1), Duration::from_millis(20));
+
+/// When it is asked again, after so many answers that it is not over.
+pub(super) fn concurrent_backoff(failures: u32) -> Duration {
+    backoff(CONCURRENT_BACKOFF.0, CONCURRENT_BACKOFF.1, failures)
+}
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -336,7 +343,8 @@ impl Committer {
                 Ok(None)
             }
             Outcome::Soon => {
-                self.not_before = Some(Instant::now() + CONCURRENT_BACKOFF);
+                self.not_before = Some(Instant::now() + concurrent_backoff(self.failures));
+                self.failures = self.failures.saturating_add(1);
                 Ok(None)
             }
             Outcome::Again { moved } => {

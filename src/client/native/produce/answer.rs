@@ -11,7 +11,11 @@ use super::verdict::{Verdict, verdict};
 use super::{Producer, Tag, failure};
 use crate::client::batch::Refusal;
 use crate::client::native::network::{Arrival, Peer, Response};
+use crate::client::native::transaction::CONCURRENT_BACKOFF;
 use crate::error::{Error, report};
+
+/// How often in a row a coordinator may be busy before there is taken to be another reason.
+const BUSY: u32 = 8;
 
 impl Producer {
     /// Takes over what has come.
@@ -113,6 +117,14 @@ impl Producer {
                 line.window.failed(id, doubtful);
                 if outdated {
                     self.cluster.outdated();
+                }
+                // So the broker says, too, that the coordinator was busy with this transaction when it asked whether the partition
+                // belongs to it (KIP-890): that is over in a moment.
+                let is_busy =
+                    error == Some(ResponseError::NotEnoughReplicas) && self.transaction.is_some();
+                if is_busy && line.failures < BUSY {
+                    line.rest(now, CONCURRENT_BACKOFF);
+                    return Ok(());
                 }
             }
             // The warning comes with the new numbers.

@@ -32,7 +32,7 @@ pub(super) struct Line {
     /// To whom what is out was sent.
     pub(super) peer: Option<Peer>,
     /// Failures since something was acknowledged last.
-    failures: u32,
+    pub(super) failures: u32,
     /// Nothing is sent before.
     pub(super) until: Option<Instant>,
     /// That it does not get on is told.

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
 use super::{Producer, Tag};
 use crate::client::native::coordinator::{Coordinator, text, topic_name};
 use crate::client::native::network::{Peer, Response, backoff};
-use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
+use crate::client::native::transaction::{Outcome, concurrent_backoff, describe, failure, outcome};
 use crate::client::transaction::Transaction;
 use crate::error::Error;
 
@@ -162,7 +162,8 @@ impl Producer {
             }
             Outcome::Soon => {
                 part.asked = None;
-                part.not_before = Some(now + CONCURRENT_BACKOFF);
+                part.not_before = Some(now + concurrent_backoff(part.failures));
+                part.failures = part.failures.saturating_add(1);
                 Ok(())
             }
             Outcome::Again { moved } => {
