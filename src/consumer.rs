@@ -424,10 +424,15 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         }
     }
 
+    /// Something of it is dispatched or skipped, and not committed.
+    fn has_open_transaction(&self) -> bool {
+        let is_open = self.tracker.in_flight() > 0 || !self.tracker.committable().is_empty();
+        self.is_transactional && is_open
+    }
+
     /// What an open transaction has of partitions that are not ours any more must never be seen.
     fn abort_unless_committed(&self, why: &str) -> Result<(), Error> {
-        let is_open = self.tracker.in_flight() > 0 || !self.tracker.committable().is_empty();
-        if self.is_transactional && is_open {
+        if self.has_open_transaction() {
             return Err(Error::Aborted(format!(
                 "{why} before what was sent is committed"
             )));
@@ -519,6 +524,9 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         if self.is_transactional {
             if self.transaction == Stage::Open {
                 self.transaction = Stage::Ending;
+                if self.has_open_transaction() {
+                    self.consumer.announce_commit()?;
+                }
             }
             return Ok(());
         }

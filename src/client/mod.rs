@@ -204,6 +204,12 @@ pub(crate) trait Consumer {
     /// Ends a pause.
     fn resume(&mut self) -> Result<(), Error>;
 
+    /// A commit will follow, and nothing is lent before it: what can be asked without its offsets is asked now. Only where there are
+    /// transactions.
+    fn announce_commit(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Begins to commit; the outcome is an event.
     fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error>;
 

@@ -197,7 +197,7 @@ impl Consumer {
         let (Some(committer), Some(group)) = (&mut self.committer, &mut self.coordinator) else {
             return Ok(());
         };
-        if !committer.is_busy() {
+        if !committer.has_work() {
             return Ok(());
         }
         let peer = group.reach(&mut self.network, &self.cluster, Tag::Coordinator);
@@ -824,6 +824,13 @@ impl crate::client::Consumer for Consumer {
     fn resume(&mut self) -> Result<(), Error> {
         self.fetcher.pause(false);
         Ok(())
+    }
+
+    fn announce_commit(&mut self) -> Result<(), Error> {
+        if let Some(committer) = &mut self.committer {
+            committer.announce();
+        }
+        self.progress()
     }
 
     fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error> {

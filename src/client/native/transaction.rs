@@ -121,6 +121,8 @@ pub(super) fn failure(what: &str, partition: Option<&str>, code: i16) -> Error {
 pub(super) struct Committer {
     transaction: Arc<Transaction>,
     pub(super) coordinator: Coordinator,
+    /// A commit will follow.
+    is_announced: bool,
     /// What is being committed, and as whom; none where no commit is under way.
     offsets: Option<(Identity, Vec<NextOffset>)>,
     step: Step,
@@ -135,6 +137,7 @@ impl Committer {
         Self {
             transaction: transaction.clone(),
             coordinator: Coordinator::of_transaction(&transaction.id),
+            is_announced: false,
             offsets: None,
             step: Step::AddOffsets,
             is_asked: false,
@@ -234,18 +237,25 @@ impl Committer {
         self.offsets.is_some()
     }
 
+    /// Whether there is something to ask, now or later. Of a commit that is announced it is what does not need its offsets.
+    pub(super) fn has_work(&self) -> bool {
+        self.is_busy() || self.is_announced && self.step == Step::AddOffsets
+    }
+
+    /// The open transaction will be committed.
+    pub(super) fn announce(&mut self) {
+        self.is_announced = true;
+    }
+
     /// Begins to commit the open transaction with these offsets.
     pub(super) fn begin(&mut self, identity: Identity, offsets: Vec<NextOffset>) {
         self.offsets = Some((identity, offsets));
-        self.step = Step::AddOffsets;
-        self.is_asked = false;
-        self.not_before = None;
-        self.failures = 0;
     }
 
     /// When there is something to do that no answer brings about.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.not_before.filter(|_| self.is_busy() && !self.is_asked)
+        self.not_before
+            .filter(|_| self.has_work() && !self.is_asked)
     }
 
     /// Asks what is due. `coordinators` is the tag for looking for the transaction's coordinator.
@@ -258,12 +268,9 @@ impl Committer {
         (coordinators, tag): (T, impl Fn(Step) -> T),
     ) -> Result<(), Error> {
         let now = Instant::now();
-        if self.is_asked || self.not_before.is_some_and(|at| now < at) {
+        if !self.has_work() || self.is_asked || self.not_before.is_some_and(|at| now < at) {
             return Ok(());
         }
-        let Some((identity, offsets)) = &self.offsets else {
-            return Ok(());
-        };
         let (producer_id, epoch) = self.producer();
         let tag = tag(self.step);
         match self.step {
@@ -279,7 +286,7 @@ impl Committer {
                 network.send(peer, &request, tag);
             }
             Step::Offsets => {
-                let Some(peer) = group_peer else {
+                let (Some(peer), Some((identity, offsets))) = (group_peer, &self.offsets) else {
                     return Ok(());
                 };
                 let request = TxnOffsetCommitRequest::default()
@@ -336,6 +343,8 @@ impl Committer {
                     Step::AddOffsets => self.step = Step::Offsets,
                     Step::Offsets => self.step = Step::End,
                     Step::End => {
+                        self.step = Step::AddOffsets;
+                        self.is_announced = false;
                         self.transaction.next();
                         return Ok(self.offsets.take().map(|(_, offsets)| offsets));
                     }
