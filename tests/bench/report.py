@@ -7,7 +7,7 @@ import sys
 from html import escape
 from pathlib import Path
 
-OURS = ("native", "musl", "small", "librdkafka")
+OURS = ("native", "once", "musl", "small", "librdkafka")
 PEERS = ("franz-go", "kafka-streams", "spring", "recipe")
 SHAPES = ("17", "1k", "headers")
 # What ratios are made of.
@@ -218,7 +218,7 @@ def report(results):
     ]
     if any(cell.get("quick") for cell in results["cells"].values()):
         parts[0] += " **Some cells are of a quick run: a check that everything works, not figures.**"
-    for cell in (*SHAPES, "partitions-16", "partitions-256"):
+    for cell in (*SHAPES, "partitions-16", "partitions-256", "transactions"):
         if measured(results, cell, "cpu_per_million_steady"):
             parts += [f"## {results['cells'][cell]['title']} ({results['cells'][cell]['rounds']} rounds)", routing_table(results, cell)]
     others = (partitions_table, memory_table, idle_table, latency_table, long_table, sizes_table)
@@ -243,7 +243,8 @@ def readme(results):
     for name in results["contenders"]:
         costs = [median(results, cell, name, "cpu_per_million_steady") for cell in SHAPES]
         added = [median(results, "latency", name, f"added_{share}_us") for share in ("p50", "p99")]
-        if not any(costs):
+        size = median(results, "sizes", name, "bytes")
+        if not any(costs) and size is None:
             continue
         rows.append(
             [
@@ -255,10 +256,11 @@ def readme(results):
                 mebibytes(median(results, "idle", name, "resident_kib")),
                 seconds(median(results, "17", name, "first_output_seconds")),
                 " / ".join(f"{us / 1000:.1f}" for us in added if us is not None),
+                "" if size is None else f"{size / 1e6:.2f} MB",
             ]
         )
     head = ["", "CPU seconds per million: 17 bytes", "1 KiB", "17 bytes, key, headers", "17 bytes by the limit", "records/s", "peak memory", "idle"]
-    return table(head + ["first output", "added latency p50 / p99, ms"], rows) + "\n"
+    return table(head + ["first output", "added latency p50 / p99, ms", "program"], rows) + "\n"
 
 
 # --- the plot -----------------------------------------------------------------------------------------------------------------------------
