@@ -283,6 +283,19 @@ fn produce() {
     heals(Request::Produce, &errors, &[], true);
 }
 
+/// A leader that is not where it was is everyday, once; where it is not found again, that is told.
+#[test]
+fn leader_moved() {
+    let error = E::NotLeaderOrFollower;
+    for request in [Request::Fetch, Request::Produce] {
+        let log = heals(request, &[error], &[], true);
+        assert!(!log.contains("NotLeaderOrFollower"), "{request:?}: {log}");
+        // So many that they are not all answers to what was sent at once.
+        let log = heals(request, &[error; 30], &[], true);
+        assert!(log.contains("NotLeaderOrFollower"), "{request:?}: {log}");
+    }
+}
+
 #[test]
 fn produce_for_good() {
     let errors = [

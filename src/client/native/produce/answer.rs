@@ -117,6 +117,11 @@ impl Producer {
                 line.window.failed(id, doubtful);
                 if outdated {
                     self.cluster.outdated();
+                    // Everyday, once: where leaders move, and where a topic was just made.
+                    if line.fails_first(now) {
+                        line.rest(now, back_off);
+                        return Ok(());
+                    }
                 }
                 // So the broker says, too, that the coordinator was busy with this transaction when it asked whether the partition
                 // belongs to it (KIP-890): that is over in a moment.

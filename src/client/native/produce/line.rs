@@ -136,6 +136,12 @@ impl Line {
         self.until = None;
     }
 
+    /// Whether what fails now is the first since something was acknowledged, or fails along with it.
+    pub(super) fn fails_first(&self, now: Instant) -> bool {
+        let rests = self.until.is_some_and(|until| now < until);
+        self.failures == 0 || self.failures == 1 && rests
+    }
+
     /// Something failed: the line rests before it goes on. What fails along with it makes that no longer.
     pub(super) fn rest(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
         if self.until.is_none_or(|until| until <= now) {
