@@ -446,7 +446,7 @@ CELLS = {
     "headers": Cell("records of 17 bytes with key and five headers, one partition", routing("headers"), ALL),
     "partitions-16": Cell("records of 17 bytes, 16 partitions", routing("17", partitions=16), MANY),
     "partitions-256": Cell("records of 17 bytes, 256 partitions", routing("17", partitions=256), MANY),
-    "transactions": Cell("exactly once beside at least once, 20 million records of 17 bytes, one partition", routing("17", records=20_000_000), ("native", "once")),
+    "steady": Cell("20 million records of 17 bytes, one partition", routing("17", records=20_000_000), ("native", "once", "musl"), rounds=9),
     "memory": Cell("--parity-router.memory=8MB", memory, ("native", "musl", "small")),
     "idle": Cell("idle for 30 s", idle, tuple(name for name in ALL if name != "limit"), rounds=3),
     "latency": Cell("1,000 records a second for 30 s", latency, ALL),

@@ -218,7 +218,7 @@ def report(results):
     ]
     if any(cell.get("quick") for cell in results["cells"].values()):
         parts[0] += " **Some cells are of a quick run: a check that everything works, not figures.**"
-    for cell in (*SHAPES, "partitions-16", "partitions-256", "transactions"):
+    for cell in (*SHAPES, "partitions-16", "partitions-256", "steady"):
         if measured(results, cell, "cpu_per_million_steady"):
             parts += [f"## {results['cells'][cell]['title']} ({results['cells'][cell]['rounds']} rounds)", routing_table(results, cell)]
     others = (partitions_table, memory_table, idle_table, latency_table, long_table, sizes_table)
