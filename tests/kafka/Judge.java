@@ -24,6 +24,7 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.CreateTopicsOptions;
+import org.apache.kafka.clients.admin.ListOffsetsOptions;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
@@ -33,6 +34,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
@@ -392,6 +394,11 @@ public final class Judge {
                 outputs.add(error + "." + input + "." + group);
             }
             outputs.retainAll(existing);
+            // What is committed at the group's partition is not yet what a reader of the outputs sees: each partition has its own marker.
+            if (!eventually(() -> areTransactionsOver(admin, consumer, outputs))) {
+                System.out.println("a transaction is still open in " + outputs);
+                return false;
+            }
             for (String output : outputs) {
                 read(consumer, partitionsOf(consumer, output), comparison::found);
             }
@@ -695,6 +702,16 @@ public final class Judge {
 
     private static List<TopicPartition> partitionsOf(KafkaConsumer<byte[], byte[]> consumer, String topic) {
         return consumer.partitionsFor(topic).stream().map(info -> new TopicPartition(topic, info.partition())).toList();
+    }
+
+    /** Whether these topics have nothing that a reader of what is committed has to wait for. */
+    private static boolean areTransactionsOver(Admin admin, KafkaConsumer<byte[], byte[]> consumer, Set<String> topics) throws Exception {
+        List<TopicPartition> partitions = topics.stream().flatMap(topic -> partitionsOf(consumer, topic).stream()).toList();
+        Map<TopicPartition, Long> stable = consumer.endOffsets(partitions);
+        Map<TopicPartition, OffsetSpec> latest = new HashMap<>();
+        partitions.forEach(partition -> latest.put(partition, OffsetSpec.latest()));
+        var ends = admin.listOffsets(latest, new ListOffsetsOptions(IsolationLevel.READ_UNCOMMITTED)).all().get();
+        return partitions.stream().allMatch(partition -> stable.get(partition) == ends.get(partition).offset());
     }
 
     interface Condition {
