@@ -395,7 +395,7 @@ public final class Judge {
             }
             outputs.retainAll(existing);
             // What is committed at the group's partition is not yet what a reader of the outputs sees: each partition has its own marker.
-            if (!eventually(() -> areTransactionsOver(admin, consumer, outputs))) {
+            if (!areTransactionsOver(admin, consumer, outputs)) {
                 System.out.println("a transaction is still open in " + outputs);
                 return false;
             }
@@ -704,14 +704,16 @@ public final class Judge {
         return consumer.partitionsFor(topic).stream().map(info -> new TopicPartition(topic, info.partition())).toList();
     }
 
-    /** Whether these topics have nothing that a reader of what is committed has to wait for. */
+    /** Waits until a reader of what is committed sees all that is in these topics now. */
     private static boolean areTransactionsOver(Admin admin, KafkaConsumer<byte[], byte[]> consumer, Set<String> topics) throws Exception {
         List<TopicPartition> partitions = topics.stream().flatMap(topic -> partitionsOf(consumer, topic).stream()).toList();
-        Map<TopicPartition, Long> stable = consumer.endOffsets(partitions);
         Map<TopicPartition, OffsetSpec> latest = new HashMap<>();
         partitions.forEach(partition -> latest.put(partition, OffsetSpec.latest()));
         var ends = admin.listOffsets(latest, new ListOffsetsOptions(IsolationLevel.READ_UNCOMMITTED)).all().get();
-        return partitions.stream().allMatch(partition -> stable.get(partition) == ends.get(partition).offset());
+        return eventually(() -> {
+            Map<TopicPartition, Long> stable = consumer.endOffsets(partitions);
+            return partitions.stream().allMatch(partition -> stable.get(partition) >= ends.get(partition).offset());
+        });
     }
 
     interface Condition {
