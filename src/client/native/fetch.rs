@@ -306,9 +306,8 @@ impl Fetcher {
         place.start = Start::At;
         place.next = offset;
         log::debug!(
-            "{}-{}: read from offset {offset} on",
-            self.topics.input(partition.topic),
-            partition.partition
+            "{}: read from offset {offset} on",
+            self.topics.partitions(&[partition])
         );
         let Some(at) = place.out_of_range.take() else {
             return 0;
@@ -316,9 +315,8 @@ impl Fetcher {
         let missed = u64::try_from(offset - at).unwrap_or_default();
         if let Some(suppressed) = place.resets.admit(Instant::now()) {
             log::warn!(
-                "{}-{}: offset {at} is out of range, as retention, or a topic that was made anew, leaves it: going on at {offset}, {missed} records missed ({suppressed} more like this since the last line)",
-                self.topics.input(partition.topic),
-                partition.partition
+                "{}: offset {at} is out of range, as retention, or a topic that was made anew, leaves it: going on at {offset}, {missed} records missed ({suppressed} more like this since the last line)",
+                self.topics.partitions(&[partition])
             );
         }
         missed
@@ -566,7 +564,7 @@ impl Fetcher {
                 {
                     log::debug!(
                         "fetch {}: {error}; asking who leads it",
-                        self.name(partition)
+                        self.topics.partitions(&[partition])
                     );
                     self.ask_again(partition, network);
                     return Ok(());
@@ -578,17 +576,12 @@ impl Fetcher {
         Ok(())
     }
 
-    fn name(&self, partition: TopicPartition) -> String {
-        let topic = self.topics.input(partition.topic);
-        format!("{topic}-{}", partition.partition)
-    }
-
     fn retry<T>(&mut self, network: &Network<T>, partition: TopicPartition, reason: &str) {
         self.ask_again(partition, network);
         if let Some(suppressed) = self.warnings.admit(Instant::now()) {
             log::warn!(
                 "fetch {}: {reason}; trying again ({suppressed} more like this since the last line)",
-                self.name(partition)
+                self.topics.partitions(&[partition])
             );
         }
     }
