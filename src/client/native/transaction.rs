@@ -30,11 +30,6 @@ use crate::topics::Topics;
 pub(super) const CONCURRENT_BACKOFF: (Duration, Duration) =
     (Duration::from_millis(1), Duration::from_millis(20));
 
-/// When it is asked again, after so many answers that it is not over.
-pub(super) fn concurrent_backoff(failures: u32) -> Duration {
-    backoff(CONCURRENT_BACKOFF.0, CONCURRENT_BACKOFF.1, failures)
-}
-
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -258,7 +253,7 @@ impl Committer {
             .filter(|_| self.has_work() && !self.is_asked)
     }
 
-    /// Asks what is due. `coordinators` is the tag for looking for the transaction's coordinator.
+    /// Asks what is due, where there is work. `coordinators` is the tag for looking for the transaction's coordinator.
     pub(super) fn tend<T>(
         &mut self,
         network: &mut Network<T>,
@@ -268,7 +263,7 @@ impl Committer {
         (coordinators, tag): (T, impl Fn(Step) -> T),
     ) -> Result<(), Error> {
         let now = Instant::now();
-        if !self.has_work() || self.is_asked || self.not_before.is_some_and(|at| now < at) {
+        if self.is_asked || self.not_before.is_some_and(|at| now < at) {
             return Ok(());
         }
         let (producer_id, epoch) = self.producer();
@@ -352,8 +347,7 @@ impl Committer {
                 Ok(None)
             }
             Outcome::Soon => {
-                self.not_before = Some(Instant::now() + concurrent_backoff(self.failures));
-                self.failures = self.failures.saturating_add(1);
+                self.wait(CONCURRENT_BACKOFF);
                 Ok(None)
             }
             Outcome::Again { moved } => {
@@ -367,7 +361,7 @@ impl Committer {
                 if moved && step != Step::Offsets {
                     self.coordinator.lost(network);
                 }
-                self.wait(network);
+                self.wait(network.settings().retry_backoff);
                 Ok(None)
             }
             Outcome::Aborted | Outcome::Final => Err(failure(step.name(), partition, code)),
@@ -377,11 +371,10 @@ impl Committer {
     /// A step will not be answered: whether it was done is not known, and asking again does not do it twice.
     pub(super) fn unanswered<T>(&mut self, network: &Network<T>) {
         self.is_asked = false;
-        self.wait(network);
+        self.wait(network.settings().retry_backoff);
     }
 
-    fn wait<T>(&mut self, network: &Network<T>) {
-        let (first, longest) = network.settings().retry_backoff;
+    fn wait(&mut self, (first, longest): (Duration, Duration)) {
         self.not_before = Some(Instant::now() + backoff(first, longest, self.failures));
         self.failures = self.failures.saturating_add(1);
     }

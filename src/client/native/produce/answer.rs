@@ -117,18 +117,19 @@ impl Producer {
                 line.window.failed(id, doubtful);
                 if outdated {
                     self.cluster.outdated();
-                    // Everyday, once: where leaders move, and where a topic was just made.
-                    if line.fails_first(now) {
-                        line.rest(now, back_off);
-                        return Ok(());
-                    }
                 }
                 // So the broker says, too, that the coordinator was busy with this transaction when it asked whether the partition
                 // belongs to it (KIP-890): that is over in a moment.
                 let is_busy =
                     error == Some(ResponseError::NotEnoughReplicas) && self.transaction.is_some();
-                if is_busy && line.failures < BUSY {
-                    line.rest(now, CONCURRENT_BACKOFF);
+                let everyday = if outdated && line.fails_first(now) {
+                    // Once: where leaders move, and where a topic was just made.
+                    Some(back_off)
+                } else {
+                    (is_busy && line.failures < BUSY).then_some(CONCURRENT_BACKOFF)
+                };
+                if let Some(back_off) = everyday {
+                    line.rest(now, back_off);
                     return Ok(());
                 }
             }

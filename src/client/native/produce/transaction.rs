@@ -1,7 +1,7 @@
 //! What a producer has of a transaction: a partition that something is sent to must have been added to it before.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::{
@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
 use super::{Producer, Tag};
 use crate::client::native::coordinator::{Coordinator, text, topic_name};
 use crate::client::native::network::{Peer, Response, backoff};
-use crate::client::native::transaction::{Outcome, concurrent_backoff, describe, failure, outcome};
+use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
 use crate::client::transaction::Transaction;
 use crate::error::Error;
 
@@ -35,6 +35,13 @@ impl Part {
             not_before: None,
             failures: 0,
         }
+    }
+
+    /// Nothing is added yet: it is asked again after a while.
+    fn wait(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
+        self.asked = None;
+        self.not_before = Some(now + backoff(first, longest, self.failures));
+        self.failures = self.failures.saturating_add(1);
     }
 }
 
@@ -161,9 +168,7 @@ impl Producer {
                 Ok(())
             }
             Outcome::Soon => {
-                part.asked = None;
-                part.not_before = Some(now + concurrent_backoff(part.failures));
-                part.failures = part.failures.saturating_add(1);
+                part.wait(now, CONCURRENT_BACKOFF);
                 Ok(())
             }
             Outcome::Again { moved } => {
@@ -183,10 +188,7 @@ impl Producer {
 
     pub(super) fn partitions_unanswered(&mut self, now: Instant) {
         if let Some(part) = &mut self.transaction {
-            let (first, longest) = self.network.settings().retry_backoff;
-            part.asked = None;
-            part.not_before = Some(now + backoff(first, longest, part.failures));
-            part.failures = part.failures.saturating_add(1);
+            part.wait(now, self.network.settings().retry_backoff);
         }
     }
 }
