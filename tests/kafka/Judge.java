@@ -707,8 +707,7 @@ public final class Judge {
     /** Waits until a reader of what is committed sees all that is in these topics now. */
     private static boolean areTransactionsOver(Admin admin, KafkaConsumer<byte[], byte[]> consumer, Set<String> topics) throws Exception {
         List<TopicPartition> partitions = topics.stream().flatMap(topic -> partitionsOf(consumer, topic).stream()).toList();
-        Map<TopicPartition, OffsetSpec> latest = new HashMap<>();
-        partitions.forEach(partition -> latest.put(partition, OffsetSpec.latest()));
+        Map<TopicPartition, OffsetSpec> latest = partitions.stream().collect(Collectors.toMap(at -> at, at -> OffsetSpec.latest()));
         var ends = admin.listOffsets(latest, new ListOffsetsOptions(IsolationLevel.READ_UNCOMMITTED)).all().get();
         return eventually(() -> {
             Map<TopicPartition, Long> stable = consumer.endOffsets(partitions);
