@@ -6,23 +6,25 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::client;
+use crate::client::Topics;
+use crate::client::settings::Group;
 use crate::client::{Batch, Bounds, Consumer, Event, Record, Room};
-use crate::config::Group;
+use crate::counters::Outcome;
 use crate::error::Error;
 use crate::health::Health;
-use crate::ledger::Fate;
 use crate::limits::{
     COMMIT_INTERVAL, COMMIT_WITHIN, LEAVE_WITHIN, PAUSE_AFTER, POLL, REVOKE_WITHIN,
-    TRANSACTION_INTERVAL, WARNING_INTERVAL,
+    TRANSACTION_INTERVAL,
 };
-use crate::offsets::{NextOffset, OffsetTracker, TopicPartition};
+use crate::offsets::OffsetTracker;
 use crate::prepare::prepare;
 use crate::thread::Stop;
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// The way to the producer threads, and the way back. Dropping the senders is what tells the producers to drain.
-pub(crate) struct Lanes {
+pub(crate) struct ConsumerChannels {
     /// To `producer-even`.
     pub(crate) even: Sender<Batch>,
     /// To `producer-odd`, and with it what is for a dead-letter topic: a third producer would cost a constrained host the memory of a
@@ -36,7 +38,7 @@ pub(crate) struct Lanes {
     pub(crate) is_transactional: bool,
 }
 
-impl Lanes {
+impl ConsumerChannels {
     /// For a handler that sends nothing on.
     pub(crate) fn closed(bounds: Bounds) -> Self {
         let (even, _) = bounded(0);
@@ -119,7 +121,7 @@ impl Round {
 /// Body of the thread: until stopped, or until the client gives up.
 pub(crate) fn run<C: Consumer>(
     consumer: C,
-    lanes: Lanes,
+    outputs: ConsumerChannels,
     handler: impl Handler,
     group: &Group,
     topics: &Topics,
@@ -129,16 +131,16 @@ pub(crate) fn run<C: Consumer>(
     let now = Instant::now();
     let mut reader = Reader {
         consumer,
-        bounds: lanes.bounds,
-        lanes: Some([lanes.even, lanes.odd]),
-        delivered: lanes.delivered,
+        bounds: outputs.bounds,
+        outputs: Some([outputs.even, outputs.odd]),
+        delivered: outputs.delivered,
         spare: Vec::new(),
         spare_progress: Vec::new(),
         tracker: OffsetTracker::default(),
         assigned: Vec::new(),
         commits: matches!(group, Group::Named(_)),
         commit_after: now,
-        is_transactional: lanes.is_transactional,
+        is_transactional: outputs.is_transactional,
         transaction: Stage::Open,
         tick_after: now,
         stalled: false,
@@ -171,7 +173,7 @@ struct Reader<'a, C: Consumer, T> {
     consumer: C,
     bounds: Bounds,
     /// To the even and the odd producer; none once they were told to drain.
-    lanes: Option<[Sender<Batch>; 2]>,
+    outputs: Option<[Sender<Batch>; 2]>,
     delivered: Receiver<Batch>,
     /// Emptied batches, for the next rounds: no more than there are in flight at most.
     spare: Vec<Batch>,
@@ -219,7 +221,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         Ok(())
     }
 
-    /// One round: what a poll brings, sorted into a batch for each lane.
+    /// One round: what a poll brings, sorted into a batch for each output.
     fn round(&mut self) -> Result<(), Error> {
         let mut round = Round {
             even: self.spare_batch(),
@@ -263,13 +265,14 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         self.count(&round);
         self.handler.settle(&round)?;
         self.dispatch(round)?;
-        polled.and(failure.map_or(Ok(()), Err))
+        polled?;
+        failure.map_or(Ok(()), Err)
     }
 
     fn count(&self, round: &Round) {
         if round.records > 0 {
             let now = Instant::now();
-            let mut ledger = self.health.ledger();
+            let mut counters = self.health.counters();
             for progress in &round.progress {
                 let Progress {
                     partition,
@@ -277,19 +280,19 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     skipped,
                     ..
                 } = *progress;
-                ledger.read(partition, read, now);
-                ledger.settle(partition, Fate::Skipped, skipped, now);
+                counters.read(partition, read, now);
+                counters.settle(partition, Outcome::Skipped, skipped, now);
             }
         }
     }
 
     fn dispatch(&mut self, mut round: Round) -> Result<(), Error> {
-        let Some([even, odd]) = &self.lanes else {
+        let Some([even, odd]) = &self.outputs else {
             return Ok(());
         };
         let number = self.tracker.next_round();
         let mut batches = 0;
-        for (mut batch, lane, thread) in [
+        for (mut batch, output, thread) in [
             (round.even, even, "producer-even"),
             (round.odd, odd, "producer-odd"),
         ] {
@@ -300,7 +303,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             batch.round = number;
             batches += 1;
             // There is room: no more rounds are in flight than the channel holds. It fails when the producer has ended.
-            lane.try_send(batch).map_err(|_| Error::Ended(thread))?;
+            output.try_send(batch).map_err(|_| Error::Ended(thread))?;
         }
         if !round.progress.is_empty() {
             let ends = round.progress.drain(..);
@@ -361,10 +364,11 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         })?;
         if lent {
             // Passed over, it would be lost with the next commit: rather stop here.
-            return Err(Error::Kafka {
+            return Err(client::Error::Kafka {
                 operation: "pause",
-                reason: "a paused partition gave a record".to_owned(),
-            });
+                reason: "a paused partition returned a record".to_owned(),
+            }
+            .into());
         }
         Ok(())
     }
@@ -406,7 +410,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     self.give_up(&partitions)?;
                 }
                 Event::Missed(partition, records) => {
-                    self.health.ledger().miss(partition, records);
+                    self.health.counters().miss(partition, records);
                 }
                 Event::Committed(offsets) => self.confirm(&offsets),
                 Event::CommitFailed(reason) => self.warn_commit(&reason),
@@ -420,7 +424,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     fn confirm(&mut self, offsets: &[NextOffset]) {
         self.tracker.confirm(offsets);
         if self.is_transactional {
-            self.health.ledger().commit();
+            self.health.counters().commit();
         }
     }
 
@@ -433,9 +437,9 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     /// What an open transaction has of partitions that are not ours any more must never be seen.
     fn abort_unless_committed(&self, why: &str) -> Result<(), Error> {
         if self.has_open_transaction() {
-            return Err(Error::Aborted(format!(
-                "{why} before what was sent is committed"
-            )));
+            return Err(
+                client::Error::Aborted(format!("{why} before what was sent is committed")).into(),
+            );
         }
         Ok(())
     }
@@ -474,7 +478,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
         self.consumer.release(partitions)?;
         self.tracker.revoke(partitions);
-        self.health.ledger().revoke(partitions, Instant::now());
+        self.health.counters().revoke(partitions, Instant::now());
         self.assigned
             .retain(|partition| !partitions.contains(partition));
         self.health.revoked();
@@ -501,7 +505,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         }
         self.tick_after = now + COMMIT_INTERVAL;
         for (partition, lag) in self.consumer.lags() {
-            self.health.ledger().lag(partition, lag, now);
+            self.health.counters().lag(partition, lag, now);
         }
         match self.health.stalled(now) {
             Some(reason) if !self.stalled => {
@@ -535,13 +539,13 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         if offsets.is_empty() {
             Ok(())
         } else {
-            self.consumer.commit(&offsets)
+            self.consumer.commit(&offsets).map_err(Error::from)
         }
     }
 
     /// Waits until nothing is in flight, until the producers have ended, or until `deadline`.
     fn await_deliveries(&mut self, deadline: Instant) -> Result<(), Error> {
-        while self.tracker.in_flight() > 0 || self.lanes.is_none() {
+        while self.tracker.in_flight() > 0 || self.outputs.is_none() {
             match self
                 .delivered
                 .recv_deadline(deadline.min(Instant::now() + POLL))
@@ -573,7 +577,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             while let Some(event) = self.consumer.event() {
                 match event {
                     Event::Missed(partition, records) => {
-                        self.health.ledger().miss(partition, records);
+                        self.health.counters().miss(partition, records);
                     }
                     Event::Committed(confirmed) => self.confirm(&confirmed),
                     Event::CommitFailed(reason) => {
@@ -600,14 +604,14 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     /// The end: the producers drain, their deliveries are committed, the group is left. The records must add up then, unless `read` says that
     /// there was a failure. What a transaction has not delivered in time is not committed.
     fn drain(mut self, stop: &Stop, read: &Result<(), Error>) -> Result<(), Error> {
-        if matches!(read, Err(Error::Aborted(_))) {
+        if matches!(read, Err(Error::Client(client::Error::Aborted(_)))) {
             self.consumer.close();
             return Ok(());
         }
         if !self.assigned.is_empty() {
             self.consumer.pause()?;
         }
-        self.lanes = None;
+        self.outputs = None;
         let delivered = self.await_deliveries(stop.deadline_but(COMMIT_WITHIN));
         let committed = if self.is_transactional && self.tracker.in_flight() > 0 {
             Ok(())

@@ -2,9 +2,9 @@
 //! the partition as four bytes and offset and time as eight, big-endian. What Spring says of a Java exception (`x-exception-fqcn`,
 //! `x-exception-stacktrace`) has no equal here and is left out.
 
+use crate::client::Topics;
 use crate::client::batch::Origin;
 use crate::client::records::{Headers, HeadersBuffer};
-use crate::topics::Topics;
 
 /// `headers`, and behind them where the record was read and why it could not be routed.
 pub(crate) fn headers(

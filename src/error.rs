@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
+use crate::client;
+pub(crate) use crate::client::report;
 use crate::limits::OPEN_FILES;
 
 /// A failure that ends the program. `Display` is one lower-case line without its cause; [`report`] adds the causes.
@@ -11,17 +13,9 @@ pub(crate) enum Error {
     /// Properties that cannot be used: all of them at once, a sentence each.
     #[error("{}", sentences(.0))]
     Config(Vec<Problem>),
-    /// A Kafka client gave up: nothing that waiting or trying again would heal.
-    #[error("{operation}: {reason}")]
-    Kafka {
-        /// What was being done, as "commit offsets".
-        operation: &'static str,
-        /// The client's words.
-        reason: String,
-    },
-    /// A transaction cannot be committed any more: what it was about is done again, from where the group has committed.
-    #[error("the transaction is aborted: {0}")]
-    Aborted(String),
+    /// The Kafka client failed.
+    #[error(transparent)]
+    Client(#[from] client::Error),
     /// The actuator's port cannot be bound, or its server ended.
     #[error("actuator on port {port}")]
     Actuator {
@@ -115,17 +109,6 @@ fn sentences(problems: &[Problem]) -> String {
     for problem in problems {
         // Writing into a String does not fail.
         let _ = write!(text, "\n  {problem}");
-    }
-    text
-}
-
-/// `error` and its causes on one line, joined by ": ".
-pub(crate) fn report(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
     }
     text
 }

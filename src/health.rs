@@ -1,4 +1,4 @@
-//! What the probes ask and the threads tell: the only shared state. It is all atomics but for one short text and the ledger, whose lock is
+//! What the probes ask and the threads tell: the only shared state. It is all atomics but for one short text and the counters, whose lock is
 //! taken once for a round and once for a delivered batch.
 //!
 //! Liveness is about the process alone: it breaks when a thread has ended unasked, which only a restart heals. Readiness is about
@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::{RoleName, Subscription};
-use crate::ledger::{Account, Fate, Ledger};
-use crate::offsets::TopicPartition;
+use crate::config::RoleName;
+use crate::counters::{Outcome, PartitionCounters, RecordCounters};
+use crate::topic_partition::TopicPartition;
 
 /// Partitions that a sentence names; it counts the others.
 const NAMED: usize = 8;
@@ -25,7 +25,7 @@ pub(crate) struct Health {
     assigned: AtomicUsize,
     /// Why no broker can be worked with; empty while one can. Written when that changes, read by probes.
     unavailable: Mutex<String>,
-    ledger: Mutex<Ledger>,
+    counters: Mutex<RecordCounters>,
     /// Names of the topics that are read.
     inputs: Vec<String>,
     /// `parity-router.stall-timeout`; none where nothing is read.
@@ -35,17 +35,17 @@ pub(crate) struct Health {
 }
 
 /// The words of a role for an account, with their counts; `lag` only where the client tells it.
-pub(crate) fn counts(role: RoleName, account: &Account) -> Vec<(&'static str, u64)> {
+pub(crate) fn counts(role: RoleName, account: &PartitionCounters) -> Vec<(&'static str, u64)> {
     let of = |fate| account.of(fate);
     let mut counts = vec![("input", account.input)];
     match role {
         RoleName::Router => counts.extend([
-            ("even", of(Fate::Even)),
-            ("odd", of(Fate::Odd)),
-            ("deadLettered", of(Fate::DeadLettered)),
-            ("skipped", of(Fate::Skipped)),
+            ("even", of(Outcome::Even)),
+            ("odd", of(Outcome::Odd)),
+            ("deadLettered", of(Outcome::DeadLettered)),
+            ("skipped", of(Outcome::Skipped)),
         ]),
-        RoleName::Log => counts.push(("printed", of(Fate::Printed))),
+        RoleName::Log => counts.push(("printed", of(Outcome::Printed))),
         RoleName::Time => return Vec::new(),
     }
     counts.push(("missed", account.missed));
@@ -64,37 +64,37 @@ pub(crate) enum Readiness {
 }
 
 impl Health {
-    /// Of who reads this.
-    pub(crate) fn new(input: &Subscription) -> Self {
+    /// Creates the health of a role that reads these topics.
+    pub(crate) fn new(inputs: &[String], stall_timeout: Duration) -> Self {
         Self {
-            inputs: input.topics.clone(),
-            stall_timeout: Some(input.stall_timeout),
+            inputs: inputs.to_vec(),
+            stall_timeout: Some(stall_timeout),
             ..Self::default()
         }
     }
 
     /// What became of the records.
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn counters(&self) -> MutexGuard<'_, RecordCounters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the role has done, in a sentence.
     pub(crate) fn summary(&self, role: RoleName) -> String {
-        let total = self.ledger().total();
+        let total = self.counters().total();
         let mut summary = match role {
             RoleName::Router => format!(
                 "{} records in, {} even, {} odd, {} dead-lettered, {} skipped",
                 total.input,
-                total.of(Fate::Even),
-                total.of(Fate::Odd),
-                total.of(Fate::DeadLettered),
-                total.of(Fate::Skipped)
+                total.of(Outcome::Even),
+                total.of(Outcome::Odd),
+                total.of(Outcome::DeadLettered),
+                total.of(Outcome::Skipped)
             ),
             RoleName::Time => format!("{} times sent", self.sent.load(Relaxed)),
             RoleName::Log => format!(
                 "{} records in, {} printed",
                 total.input,
-                total.of(Fate::Printed)
+                total.of(Outcome::Printed)
             ),
         };
         if total.missed > 0 {
@@ -116,8 +116,8 @@ impl Health {
     /// Which partitions do not get on, in a sentence. Where no broker answers that is told instead.
     pub(crate) fn stalled(&self, now: Instant) -> Option<String> {
         let timeout = self.stall_timeout?;
-        let ledger = self.ledger();
-        let stalled = ledger.stalled(now, timeout);
+        let counters = self.counters();
+        let stalled = counters.stalled(now, timeout);
         if stalled.is_empty() || !self.unavailable_text().is_empty() {
             return None;
         }
@@ -141,7 +141,7 @@ impl Health {
 
     /// Says so where the records of a partition do not add up though none is in flight: something was lost, or counted twice.
     pub(crate) fn audit(&self) {
-        for (partition, account) in self.ledger().unbalanced().into_iter().take(NAMED) {
+        for (partition, account) in self.counters().unbalanced().into_iter().take(NAMED) {
             log::error!(
                 "the records of {} do not add up: {account}",
                 self.name(partition)
@@ -225,7 +225,6 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ConsumerSettings, Group, StartOffset};
 
     #[track_caller]
     fn check(health: &Health, live: bool, reason: Option<&str>) {
@@ -257,14 +256,7 @@ mod tests {
     }
     #[test]
     fn a_stall_makes_it_unready() {
-        let input = Subscription {
-            topics: vec!["in".to_owned()],
-            group: Group::Anonymous,
-            start_offset: StartOffset::Earliest,
-            stall_timeout: Duration::ZERO,
-            consumer: ConsumerSettings::default(),
-        };
-        let health = Health::new(&input);
+        let health = Health::new(&["in".to_owned()], Duration::ZERO);
         health.assigned(20);
         check(&health, true, None);
         let now = Instant::now();
@@ -272,14 +264,14 @@ mod tests {
             topic: 0,
             partition,
         };
-        health.ledger().lag(place(3), 7, now);
+        health.counters().lag(place(3), 7, now);
         let reason = "no progress for 0ns: in-3 (0 in flight, 7 not read)";
         check(&health, true, Some(reason));
         health.unavailable("localhost:9092: connection refused");
         check(&health, true, Some("localhost:9092: connection refused"));
         health.available();
         for partition in 4..20 {
-            health.ledger().read(place(partition), 1, now);
+            health.counters().read(place(partition), 1, now);
         }
         let told = health.stalled(now);
         assert!(
@@ -288,9 +280,11 @@ mod tests {
             "{told:?}"
         );
         for partition in 4..20 {
-            health.ledger().settle(place(partition), Fate::Odd, 1, now);
+            health
+                .counters()
+                .settle(place(partition), Outcome::Odd, 1, now);
         }
-        health.ledger().revoke(&[place(3)], now);
+        health.counters().revoke(&[place(3)], now);
         check(&health, true, None);
     }
 }

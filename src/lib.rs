@@ -10,7 +10,7 @@
 //!                  └────── delivered Batch ──────┘
 //! ```
 //!
-//! A poll lends records; `sorter` asks `route` where each goes; each lane's records of a poll are one batch (a *round* has at most two). A producer hands a
+//! A poll lends records; `sorter` asks `route` where each goes; each output's records of a poll are one batch (a *round* has at most two). A producer hands a
 //! batch back when every record of it is acknowledged by all in-sync replicas; `offsets` then knows up to where a partition may be
 //! committed.
 //!
@@ -51,7 +51,7 @@
 //!
 //! - An offset is committed only when all records below it are acknowledged, refused into a dead-letter topic, or skipped on purpose
 //!   (`offsets/model` walks through all interleavings of a small world).
-//! - `in = even + odd + dead-lettered + skipped + in flight`, per partition (`ledger`); at the end nothing is in flight.
+//! - `in = even + odd + dead-lettered + skipped + in flight`, per partition (`counters`); at the end nothing is in flight.
 //! - No thread waits for another one in a circle: there are never more batches than the channels have room for.
 //! - A record's payload is never logged.
 //! - Raw strings stop at `properties`, a client's types at `client`, HTTP's at `actuator`; `route` and `offsets` import none.
@@ -60,12 +60,16 @@
 mod actuator;
 mod cli;
 mod client;
+mod commands;
 mod config;
 mod consumer;
+mod counters;
+mod date_pattern;
 mod dead_letter;
+mod destinations;
 mod error;
+mod expression;
 mod health;
-mod ledger;
 mod limits;
 mod logger;
 mod offsets;
@@ -76,10 +80,9 @@ mod roles;
 mod route;
 mod service;
 mod signals;
-mod sorter;
 mod thread;
 mod throttle;
-mod topics;
+mod topic_partition;
 
 use std::env;
 use std::io::{self, Write};
@@ -131,12 +134,12 @@ fn run() -> Result<(), Error> {
         Command::Version => print(&mut io::stdout(), &format!("{}\n", cli::version())),
         Command::Probe(probe) => {
             let properties = Properties::load(&cli.properties);
-            return roles::probe::run(
+            return commands::probe::run(
                 &Config::read_actuator(&properties).map_err(Error::Config)?,
                 probe,
             );
         }
-        Command::Demo(settings) => return roles::demo::run(&settings, cli.properties),
+        Command::Demo(settings) => return commands::demo::run(&settings, cli.properties),
         Command::Run(role) => return serve(role, &cli.properties),
     }
     Ok(())

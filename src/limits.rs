@@ -2,26 +2,12 @@
 
 use std::time::Duration;
 
-#[cfg(any(feature = "librdkafka", feature = "kafka"))]
-use crate::client::Bounds;
-
 /// Of the clients that work record by record, records in a round at most: one channel operation for a thousand records is noise beside routing them.
 pub(crate) const ROUND_RECORDS: usize = 1024;
 
 /// Bytes of keys and values after which a round takes no more records: a quarter of Kafka's usual 1 MB limit for a record, so that many
 /// small records make a full round and a large one goes alone.
 pub(crate) const ROUND_BYTES: usize = 256 * 1024;
-
-/// Of the same, what may be on its way at once. With 16 rounds of 1,024 records a lane has up to 16,384 records on the way, below
-/// librdkafka's 100,000 in a producer's queue; their buffers hold 16 x 256 KiB = 4 MiB and half as much again for lengths and room, plus
-/// one record of any size a round.
-#[cfg(any(feature = "librdkafka", feature = "kafka"))]
-pub(crate) const BOUNDS: Bounds = Bounds {
-    rounds: 16,
-    round_records: ROUND_RECORDS,
-    round_bytes: ROUND_BYTES,
-    part_bytes: ROUND_BYTES,
-};
 
 /// Files, sockets above all, that the system must let the program open: 64 clients of the actuator, and for each of three threads the
 /// connections to a handful of brokers. Who has more brokers needs more; the usual limit is 1,024.
@@ -73,6 +59,3 @@ pub(crate) const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Of [`STOP_WITHIN`], what is left when the pipeline must have ended: time for the last answer of the actuator.
 pub(crate) const JOIN_WITHIN: Duration = Duration::from_secs(1);
-
-/// Time between two warnings of a kind.
-pub(crate) const WARNING_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,22 +1,12 @@
 //! Which offset may be committed, per partition. Pure; owned by the consumer thread.
 //!
-//! Records are dispatched in rounds: what one poll brought, at most one batch for each lane. A round is done when all its batches
+//! Records are dispatched in rounds: what one poll brought, at most one batch for each output. A round is done when all its batches
 //! are delivered. Rounds are done in any order, but only those without an undone one before them count: an offset may be committed
 //! when every record below it has been delivered, out of both producers.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// A partition of one of the input topics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TopicPartition {
-    /// Index of the topic in [`Topics::inputs`](crate::topics::Topics::inputs).
-    pub(crate) topic: u16,
-    /// Partition number.
-    pub(crate) partition: i32,
-}
-
-/// A partition and the offset after the last record that counts: what Kafka wants committed.
-pub(crate) type NextOffset = (TopicPartition, i64);
+use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// Identifies a round; they are numbered from 0 in the order of dispatch.
 pub(crate) type Round = u64;

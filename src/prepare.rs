@@ -24,7 +24,7 @@ pub(crate) fn prepare(
                 health.available();
                 return Ok(());
             }
-            Err(NotReady::Failed(error)) => return Err(error),
+            Err(NotReady::Failed(error)) => return Err(error.into()),
             Err(NotReady::Waiting(reason)) => {
                 if reason != told {
                     log::warn!("waiting: {reason}");

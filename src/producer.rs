@@ -5,22 +5,25 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use crate::client::batch::Refused;
-use crate::client::{Batch, Producer};
+use crate::client;
+use crate::client::Topics;
+use crate::client::batch::{Origin, Refusal, Refused};
+use crate::client::{Batch, Producer, Record};
 use crate::config::Invalid;
+use crate::counters::Outcome;
+use crate::dead_letter;
+use crate::destinations;
 use crate::error::Error;
 use crate::health::Health;
-use crate::ledger::Fate;
-use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, IDLE_POLL, POLL, WARNING_INTERVAL};
-use crate::route::Lane;
+use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, IDLE_POLL, POLL};
+use crate::route::Output;
 use crate::thread::Stop;
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::throttle::{Throttle, WARNING_INTERVAL};
 
 /// What a producer thread works with.
-pub(crate) struct Outlet {
+pub(crate) struct ProducerChannels {
     /// Whose records it writes.
-    pub(crate) lane: Lane,
+    pub(crate) output: Output,
     /// The thread's name.
     pub(crate) name: &'static str,
     /// From the consumer.
@@ -32,7 +35,7 @@ pub(crate) struct Outlet {
 /// Body of the thread.
 pub(crate) fn run<P: Producer>(
     mut producer: P,
-    outlet: &Outlet,
+    outlet: &ProducerChannels,
     invalid: &Invalid,
     topics: &Topics,
     health: &Health,
@@ -81,7 +84,7 @@ pub(crate) fn run<P: Producer>(
 
 /// Where delivered batches are counted and handed back.
 struct Desk<'a> {
-    outlet: &'a Outlet,
+    outlet: &'a ProducerChannels,
     invalid: &'a Invalid,
     topics: &'a Topics,
     health: &'a Health,
@@ -122,11 +125,13 @@ impl Desk<'_> {
                 "{input}-{}, offset {offset}: topic {output} refused the record: {reason}",
                 partition.partition
             );
-            if Topics::is_dead_letter(record.output) || matches!(self.invalid, Invalid::Fail) {
-                return Err(Error::Kafka {
+            if destinations::is_dead_letter(record.output) || matches!(self.invalid, Invalid::Fail)
+            {
+                return Err(client::Error::Kafka {
                     operation: "produce",
                     reason: what,
-                });
+                }
+                .into());
             }
             if let Some(suppressed) = self.warnings.admit(Instant::now()) {
                 log::warn!("{what} ({suppressed} more like this since the last line)");
@@ -134,28 +139,128 @@ impl Desk<'_> {
         }
         if matches!(self.invalid, Invalid::Skip) {
             let now = Instant::now();
-            let mut ledger = self.health.ledger();
+            let mut counters = self.health.counters();
             for refused in &batch.refused {
                 if let Some(record) = batch.get(refused.place) {
-                    ledger.settle(record.origin.partition, Fate::Skipped, 1, now);
+                    counters.settle(record.origin.partition, Outcome::Skipped, 1, now);
                 }
             }
         }
-        batch.retarget_refused(self.topics);
+        *batch = dead_letters(batch, self.topics);
         Ok(())
     }
 
     /// Counts what was acknowledged.
     fn count(&self, batch: &Batch) {
         let now = Instant::now();
-        let mut ledger = self.health.ledger();
+        let mut counters = self.health.counters();
         for (partition, output, records) in batch.tallies() {
-            let fate = match self.outlet.lane {
-                _ if Topics::is_dead_letter(output) => Fate::DeadLettered,
-                Lane::Even => Fate::Even,
-                Lane::Odd => Fate::Odd,
+            let fate = match self.outlet.output {
+                _ if destinations::is_dead_letter(output) => Outcome::DeadLettered,
+                Output::Even => Outcome::Even,
+                Output::Odd => Outcome::Odd,
             };
-            ledger.settle(partition, fate, records, now);
+            counters.settle(partition, fate, records, now);
         }
+    }
+}
+
+/// Returns a batch with the refused records of `batch`, each as it was read and bound for the dead-letter topic of its input topic; it is
+/// empty if there is no such topic. A record that was too large gets no headers of a dead letter, which would make it even larger.
+fn dead_letters(batch: &mut Batch, topics: &Topics) -> Batch {
+    let mut letters = batch.successor();
+    for Refused { place, reason } in batch.take_refused() {
+        let Some(record) = batch.as_read(place) else {
+            continue;
+        };
+        let Some(output) = destinations::dead_letter(topics, record.partition.topic) else {
+            continue;
+        };
+        let extended;
+        let headers = match &reason {
+            Refusal::TooLarge => record.headers,
+            Refusal::Invalid(reason) => {
+                let origin = Origin {
+                    partition: record.partition,
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                };
+                extended = dead_letter::headers(record.headers, origin, topics, reason);
+                extended.headers()
+            }
+        };
+        letters.push(output, b"", &Record { headers, ..record });
+    }
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::client::Timestamp;
+    use crate::client::batch::header_list;
+    use crate::topic_partition::TopicPartition;
+
+    fn topics(outputs: &[&str]) -> Topics {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Topics {
+            inputs: names(&["in"]),
+            outputs: names(outputs),
+        }
+    }
+
+    fn batch(values: &[&str]) -> Batch {
+        let mut batch = Batch::new(1 << 20);
+        let headers = header_list(&[("own", b"1")]);
+        for (offset, value) in values.iter().enumerate() {
+            let record = Record {
+                partition: TopicPartition {
+                    topic: 0,
+                    partition: 3,
+                },
+                offset: offset as i64,
+                timestamp: Some(Timestamp::CreateTime(1)),
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: headers.headers(),
+            };
+            batch.push(destinations::EVEN, b"Even timestamp: ", &record);
+        }
+        batch
+    }
+
+    #[test]
+    fn refused_records_become_dead_letters() {
+        let mut batch = batch(&["2", "4", "6"]);
+        let places: Vec<_> = batch.places(0).collect();
+        batch.refuse(places[2], Refusal::TooLarge);
+        batch.refuse(places[1], Refusal::Invalid("bad time".to_owned()));
+        let letters = dead_letters(&mut batch, &topics(&["even", "odd", "error.in.group"]));
+        let records: Vec<_> = letters
+            .places(0)
+            .filter_map(|place| letters.get(place))
+            .collect();
+        let found: Vec<_> = records
+            .iter()
+            .map(|record| (record.output, record.origin.offset, record.value))
+            .collect();
+        assert_eq!(found, [(2, 1, b"4".as_slice()), (2, 2, b"6".as_slice())]);
+        let headers: Vec<_> = records[0].headers.iter().collect();
+        assert_eq!(headers[0], (b"own".as_slice(), Some(b"1".as_slice())));
+        assert!(headers.contains(&(
+            b"x-exception-message".as_slice(),
+            Some(b"bad time".as_slice())
+        )));
+        assert_eq!(records[1].headers.len(), 1);
+    }
+
+    #[test]
+    fn without_a_dead_letter_topic_nothing_is_left() {
+        let mut batch = batch(&["2"]);
+        let place = batch.places(0).next().unwrap();
+        batch.refuse(place, Refusal::TooLarge);
+        assert!(dead_letters(&mut batch, &topics(&["even", "odd"])).is_empty());
     }
 }

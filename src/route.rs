@@ -4,8 +4,8 @@
 /// Where a record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// To the lane's topic, its prefix in front of the value.
-    To(Lane),
+    /// To the output's topic, its prefix in front of the value.
+    To(Output),
     /// Nowhere: a tombstone, a record without a value.
     Skip,
     /// It has no parity.
@@ -14,7 +14,7 @@ pub(crate) enum Route {
 
 /// The two ways out, each with a producer thread of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum Output {
     /// The last digit is 0, 2, 4, 6 or 8.
     Even,
     /// The last digit is 1, 3, 5, 7 or 9.
@@ -36,13 +36,13 @@ pub(crate) fn route(value: Option<&[u8]>) -> Route {
         None => Route::Skip,
         Some(None) => Route::Invalid(Reason::Empty),
         // ASCII digits have the parity of their digit: '0' is 48.
-        Some(Some(byte @ b'0'..=b'9')) if byte % 2 == 0 => Route::To(Lane::Even),
-        Some(Some(b'0'..=b'9')) => Route::To(Lane::Odd),
+        Some(Some(byte @ b'0'..=b'9')) if byte % 2 == 0 => Route::To(Output::Even),
+        Some(Some(b'0'..=b'9')) => Route::To(Output::Odd),
         Some(Some(_)) => Route::Invalid(Reason::NoDigit),
     }
 }
 
-impl Lane {
+impl Output {
     /// What is written in front of the value.
     pub(crate) fn prefix(self) -> &'static [u8] {
         match self {
@@ -74,15 +74,15 @@ mod tests {
     #[test]
     fn digits() {
         for digit in b'0'..=b'9' {
-            let lane = if (digit - b'0').is_multiple_of(2) {
-                Lane::Even
+            let output = if (digit - b'0').is_multiple_of(2) {
+                Output::Even
             } else {
-                Lane::Odd
+                Output::Odd
             };
-            check([digit], Route::To(lane));
+            check([digit], Route::To(output));
             check(
                 [b"11/23/26 17:56:3".as_slice(), &[digit]].concat(),
-                Route::To(lane),
+                Route::To(output),
             );
         }
     }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_the_recipes() {
-        assert_eq!(Lane::Even.prefix(), b"Even timestamp: ");
-        assert_eq!(Lane::Odd.prefix(), b"Odd timestamp:");
+        assert_eq!(Output::Even.prefix(), b"Even timestamp: ");
+        assert_eq!(Output::Odd.prefix(), b"Odd timestamp:");
     }
 }

@@ -1,5 +1,6 @@
 //! Composition root: makes the channels, starts the threads, waits for an event, stops in order. Read this first.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -8,26 +9,26 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::process::{Resource, getrlimit};
 
 use crate::actuator;
+use crate::client;
 #[cfg(feature = "kafka")]
 use crate::client::KafkaRust;
 #[cfg(feature = "librdkafka")]
 use crate::client::Librdkafka;
+use crate::client::settings::{ClientSettings, ProducerSettings};
 use crate::client::{Batch, Client, Native, Transaction};
-use crate::config::{
-    ClientKind, Cluster, Config, ProducerSettings, Role, RoleName, RouterSettings,
-};
-use crate::consumer::{self, Lanes};
+use crate::config::{ClientKind, Config, Role, RoleName, RouterSettings};
+use crate::consumer::{self, ConsumerChannels};
+use crate::destinations;
 use crate::error::{self, Error};
 use crate::health::Health;
 use crate::limits::{ABORT_BACKOFF, ABORT_WITHIN, JOIN_WITHIN, OPEN_FILES, STOP_WITHIN};
 use crate::logger;
-use crate::producer::{self, Outlet};
+use crate::producer::{self, ProducerChannels};
 use crate::roles;
-use crate::route::Lane;
+use crate::roles::router::Router;
+use crate::route::Output;
 use crate::signals;
-use crate::sorter::Sorter;
 use crate::thread::{self, EVENTS, Event, Running, Stop};
-use crate::topics::Topics;
 
 /// An end is told just before it is one.
 const TELL_WITHIN: Duration = Duration::from_millis(5);
@@ -66,7 +67,9 @@ impl Service {
             config
                 .role
                 .input()
-                .map_or_else(Health::default, Health::new),
+                .map_or_else(Health::default, |(input, stall_timeout)| {
+                    Health::new(&input.topics, stall_timeout)
+                }),
         );
         let events = bounded(EVENTS);
         let actuator_ends = Arc::new(AtomicBool::new(false));
@@ -96,7 +99,7 @@ impl Service {
             Ok(())
         })?;
         let stop = Stop::default();
-        let transactional_id = config.role.transactional_id();
+        let transactional_id = transactional_id(&config.role);
         let id = transactional_id.as_deref();
         let pipeline = start(&config, id, &health, &stop, &events.0)?;
         Ok(Self {
@@ -200,10 +203,12 @@ impl Service {
         let is_consequence = |error: &Error| {
             matches!(
                 error,
-                Error::Aborted(_) | Error::Ended(_) | Error::Undelivered { .. }
+                Error::Client(client::Error::Aborted(_))
+                    | Error::Ended(_)
+                    | Error::Undelivered { .. }
             )
         };
-        let is_aborted = |error: &&Error| matches!(error, Error::Aborted(_));
+        let is_aborted = |error: &&Error| matches!(error, Error::Client(client::Error::Aborted(_)));
         let aborted = errors.iter().find(is_aborted);
         let Some(aborted) = aborted.filter(|_| errors.iter().all(is_consequence)) else {
             errors.sort_by_key(is_consequence);
@@ -219,7 +224,7 @@ impl Service {
             }
         }
         self.health.revoked();
-        self.health.ledger().roll_back();
+        self.health.counters().roll_back();
         std::thread::sleep(ABORT_BACKOFF);
         self.stop = Stop::default();
         let (config, health) = (&self.config, &self.health);
@@ -270,10 +275,11 @@ fn start(
         #[cfg(feature = "kafka")]
         ClientKind::Kafka => start_pipeline::<KafkaRust>(config, None, health, stop, events),
         #[cfg(not(all(feature = "librdkafka", feature = "kafka")))]
-        client => Err(Error::Kafka {
+        kind => Err(client::Error::Kafka {
             operation: "start",
-            reason: format!("this build has not the client {}", client.name()),
-        }),
+            reason: format!("this build does not include the client \"{}\"", kind.name()),
+        }
+        .into()),
     }
 }
 
@@ -292,7 +298,7 @@ fn start_pipeline<C: Client>(
                 .transaction
                 .as_ref()
                 .zip(transactional_id)
-                .map(|(settings, id)| Arc::new(Transaction::new(settings, id)));
+                .map(|(settings, id)| Arc::new(Transaction::new(id, settings.timeout)));
             start_router::<C>(&cluster, *settings, transaction, &health, &stop, events)
         }
         Role::Time(settings) => {
@@ -319,24 +325,24 @@ fn start_pipeline<C: Client>(
 
 /// The router's threads, producers first.
 fn start_router<C: Client>(
-    cluster: &Cluster,
+    cluster: &ClientSettings,
     settings: RouterSettings,
     transaction: Option<Arc<Transaction>>,
     health: &Arc<Health>,
     stop: &Stop,
     events: &Sender<Event>,
 ) -> Result<Vec<Running>, Error> {
-    let topics = Arc::new(Topics::new(&settings));
+    let topics = Arc::new(destinations::topics(&settings));
     let bounds = C::bounds(cluster);
     let (to_consumer, delivered) = bounded(bounds.batches());
     let mut running = Vec::new();
-    let mut start_producer = |lane: Lane,
+    let mut start_producer = |output: Output,
                               name: &'static str,
                               sending: &ProducerSettings|
      -> Result<Sender<Batch>, Error> {
         let (sender, batches) = bounded(bounds.rounds);
-        let outlet = Outlet {
-            lane,
+        let outlet = ProducerChannels {
+            output,
             name,
             batches,
             delivered: to_consumer.clone(),
@@ -352,11 +358,11 @@ fn start_router<C: Client>(
         running.push(thread::spawn(name, events.clone(), body)?);
         Ok(sender)
     };
-    let even = start_producer(Lane::Even, "producer-even", &settings.even_producer)?;
-    let odd = start_producer(Lane::Odd, "producer-odd", &settings.odd_producer)?;
+    let even = start_producer(Output::Even, "producer-even", &settings.even_producer)?;
+    let odd = start_producer(Output::Odd, "producer-odd", &settings.odd_producer)?;
     // Else the consumer would wait for a third producer at the end.
     drop(to_consumer);
-    let lanes = Lanes {
+    let outputs = ConsumerChannels {
         even,
         odd,
         delivered,
@@ -366,10 +372,10 @@ fn start_router<C: Client>(
     let (cluster, health, stop) = (cluster.clone(), health.clone(), stop.clone());
     let body = move || {
         let consumer = C::consumer(&cluster, &settings.input, &topics, transaction.as_ref())?;
-        let sorter = Sorter::new(&topics, &settings.invalid, bounds.round_bytes);
+        let sorter = Router::new(&topics, &settings.invalid, bounds.round_bytes);
         consumer::run(
             consumer,
-            lanes,
+            outputs,
             sorter,
             &settings.input.group,
             &topics,
@@ -404,5 +410,65 @@ fn join(mut threads: Vec<Running>, events: &Receiver<Event>, deadline: Instant) 
             }
             Ok(_) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => (),
         }
+    }
+}
+
+/// Returns the transactional id of this process, or `None` if the role does not write in transactions.
+///
+/// If something other than this process determines its partitions (a static member, an instance's share), the id is derived from that, so
+/// that a successor fences its predecessor. Otherwise each process has an id of its own, as in Kafka Streams, and the generation of the
+/// group fences.
+fn transactional_id(role: &Role) -> Option<String> {
+    let Role::Router(router) = role else {
+        return None;
+    };
+    let prefix = &router.transaction.as_ref()?.prefix;
+    let consumer = &router.input.consumer;
+    Some(match (&consumer.manual, &consumer.group_instance_id) {
+        (Some(share), _) => format!("{prefix}{}", share.index),
+        (None, Some(instance)) => format!("{prefix}{instance}"),
+        (None, None) => format!("{prefix}{:016x}", RandomState::new().hash_one(0)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::client::settings::{ConsumerSettings, InstanceShare};
+    use crate::config::TransactionSettings;
+    use crate::properties::Properties;
+
+    fn id(consumer: ConsumerSettings) -> String {
+        let (config, _) = Config::read(&Properties::of_arguments(&[]), None, &[]).unwrap();
+        let Role::Router(mut router) = config.role else {
+            unreachable!("the default role is the router");
+        };
+        router.input.consumer = consumer;
+        router.transaction = Some(TransactionSettings {
+            prefix: "tx-".to_owned(),
+            timeout: std::time::Duration::from_secs(10),
+        });
+        transactional_id(&Role::Router(router)).unwrap()
+    }
+
+    #[test]
+    fn transactional_ids() {
+        let share = ConsumerSettings {
+            manual: Some(InstanceShare { index: 3, count: 4 }),
+            ..ConsumerSettings::default()
+        };
+        assert_eq!(id(share), "tx-3");
+        let member = ConsumerSettings {
+            group_instance_id: Some("pod-1".to_owned()),
+            ..ConsumerSettings::default()
+        };
+        assert_eq!(id(member), "tx-pod-1");
+        let (one, other) = (
+            id(ConsumerSettings::default()),
+            id(ConsumerSettings::default()),
+        );
+        assert!(one.starts_with("tx-") && one.len() == 19 && one != other);
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Shortest time between two warnings of one kind.
+pub(crate) const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Admits one event in each interval and counts those between.
 #[derive(Debug)]
 pub(crate) struct Throttle {

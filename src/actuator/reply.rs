@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::accept::{ACTUATOR_JSON, Form, JSON, TEXT, prefer};
 use crate::config::{Info, RoleName};
+use crate::counters::PartitionCounters;
 use crate::health::{self, Health, Readiness};
-use crate::ledger::Account;
 
 /// Partitions whose accounts the health tells, so that its answer stays below 50 KB.
 const MAX_PARTITIONS: usize = 256;
@@ -234,20 +234,20 @@ fn counters(role: RoleName, health: &Health) -> Value {
     if role == RoleName::Time {
         return json!({ "sent": health.sent.load(Relaxed) });
     }
-    let object = |account: &Account| -> Map<String, Value> {
+    let object = |account: &PartitionCounters| -> Map<String, Value> {
         let counts = health::counts(role, account).into_iter();
         counts
             .map(|(name, count)| (name.to_owned(), count.into()))
             .collect()
     };
-    let ledger = health.ledger();
-    let accounts = ledger.accounts();
+    let counters = health.counters();
+    let accounts = counters.accounts();
     let left_out = accounts.len().saturating_sub(MAX_PARTITIONS);
     let partitions: Map<String, Value> = accounts
         .take(MAX_PARTITIONS)
         .map(|(partition, account)| (health.name(partition), object(account).into()))
         .collect();
-    let mut counters = object(&ledger.total());
+    let mut counters = object(&counters.total());
     counters.insert("assignedPartitions".to_owned(), health.partitions().into());
     counters.insert("partitions".to_owned(), partitions.into());
     if left_out > 0 {
@@ -323,11 +323,9 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::config::{
-        ConsumerSettings, DEFAULT_STALL_TIMEOUT, Group, StartOffset, Subscription,
-    };
-    use crate::ledger::Fate;
-    use crate::offsets::TopicPartition;
+    use crate::config::DEFAULT_STALL_TIMEOUT;
+    use crate::counters::Outcome;
+    use crate::topic_partition::TopicPartition;
 
     fn info() -> Info {
         Info {
@@ -352,13 +350,7 @@ mod tests {
     }
 
     fn ready() -> Health {
-        let health = Health::new(&Subscription {
-            topics: vec!["timeDest".to_owned()],
-            group: Group::Anonymous,
-            start_offset: StartOffset::Earliest,
-            stall_timeout: DEFAULT_STALL_TIMEOUT,
-            consumer: ConsumerSettings::default(),
-        });
+        let health = Health::new(&["timeDest".to_owned()], DEFAULT_STALL_TIMEOUT);
         health.assigned(2);
         health
     }
@@ -470,11 +462,11 @@ mod tests {
             topic: 0,
             partition: 1,
         };
-        ready.ledger().read(place, 7, now);
-        ready.ledger().settle(place, Fate::Even, 3, now);
-        ready.ledger().settle(place, Fate::Skipped, 2, now);
-        ready.ledger().miss(place, 4);
-        ready.ledger().lag(place, 9, now);
+        ready.counters().read(place, 7, now);
+        ready.counters().settle(place, Outcome::Even, 3, now);
+        ready.counters().settle(place, Outcome::Skipped, 2, now);
+        ready.counters().miss(place, 4);
+        ready.counters().lag(place, 9, now);
         let body = json!({
             "status": "UP",
             "components": {
@@ -497,8 +489,8 @@ mod tests {
                 topic: 0,
                 partition,
             };
-            health.ledger().read(place, 2, now);
-            health.ledger().settle(place, Fate::Printed, 1, now);
+            health.counters().read(place, 2, now);
+            health.counters().settle(place, Outcome::Printed, 1, now);
         }
         health.sent.store(5, Relaxed);
         for (role, details, bindings) in [

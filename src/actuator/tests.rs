@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::cli::Probe;
-use crate::roles::probe;
+use crate::commands::probe;
 
 /// Until a test gives up waiting; far above the deadlines tested, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);

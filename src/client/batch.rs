@@ -7,15 +7,14 @@ use std::ops::Range;
 
 use super::records::{Headers, HeadersBuffer, NO_TIMESTAMP, RawRecord, Stamp, Writer, varint_len};
 use super::{Record, Timestamp};
-use crate::dead_letter;
-use crate::offsets::{Round, TopicPartition};
-use crate::topics::{Output, Topics};
+use crate::client::OutputTopic;
+use crate::topic_partition::TopicPartition;
 
 /// Routed records of one round, in parts: of each part the records are in the order in which they were read.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The round it belongs to.
-    pub(crate) round: Round,
+    pub(crate) round: u64,
     /// Records that the broker refused for good. Filled by the producer.
     pub(crate) refused: Vec<Refused>,
     parts: Vec<Part>,
@@ -58,7 +57,7 @@ impl fmt::Display for Refusal {
 /// Records for one topic, encoded one behind the other: the body of a record batch.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
-    output: Output,
+    output: OutputTopic,
     /// Longer than what is in it: the rest is room.
     bytes: Vec<u8>,
     len: usize,
@@ -95,7 +94,7 @@ pub(crate) struct Origin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outgoing<'a> {
     /// Topic to write to.
-    pub(crate) output: Output,
+    pub(crate) output: OutputTopic,
     /// Where it was read.
     pub(crate) origin: Origin,
     /// Its key, as it was read.
@@ -234,7 +233,7 @@ impl Part {
     }
 
     /// Topic to write to.
-    pub(crate) fn output(&self) -> Output {
+    pub(crate) fn output(&self) -> OutputTopic {
         self.output
     }
 
@@ -321,7 +320,7 @@ impl Batch {
 
     /// Appends a record: `prefix`, then its value, to `output`.
     #[inline(always)]
-    pub(crate) fn push(&mut self, output: Output, prefix: &[u8], record: &Record<'_>) {
+    pub(crate) fn push(&mut self, output: OutputTopic, prefix: &[u8], record: &Record<'_>) {
         let size = OVERHEAD
             + prefix.len()
             + record.key.map_or(0, <[u8]>::len)
@@ -340,7 +339,7 @@ impl Batch {
 
     /// Makes `last` the part that takes the next record of this topic: the last of that topic, or a new one where it is full.
     #[cold]
-    fn open(&mut self, output: Output, size: usize) {
+    fn open(&mut self, output: OutputTopic, size: usize) {
         let last = self.parts.iter().rposition(|part| part.output == output);
         let has_room = |index: &usize| {
             self.parts
@@ -392,7 +391,7 @@ impl Batch {
 
     /// Where its records were read, and what for: a partition, the topic they were written to, and how many; those that were refused are
     /// none of them. A partition can come more than once.
-    pub(crate) fn tallies(&self) -> impl Iterator<Item = (TopicPartition, Output, u64)> {
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (TopicPartition, OutputTopic, u64)> {
         self.parts
             .iter()
             .enumerate()
@@ -430,42 +429,33 @@ impl Batch {
         self.refused.push(Refused { place, reason });
     }
 
-    /// Turns the batch into one of its refused records only, each as it was read, and bound for the dead-letter topic of its input topic.
-    /// The headers of a dead letter come along where they do not make a record that was too large even larger. Without such a topic
-    /// nothing is left.
-    pub(crate) fn retarget_refused(&mut self, topics: &Topics) {
+    /// Removes and returns the refusals, in the order of the records.
+    pub(crate) fn take_refused(&mut self) -> Vec<Refused> {
         let mut refused = std::mem::take(&mut self.refused);
         refused.sort_by_key(|refused| refused.place);
-        let mut letters = Self::new(self.part_bytes);
-        for Refused { place, reason } in refused {
-            let Some(outgoing) = self.get(place) else {
-                continue;
-            };
-            let Some(output) = topics.dead_letter(outgoing.origin.partition.topic) else {
-                continue;
-            };
-            let prefix = self.parts.get(place.part).map_or(0, |part| part.prefix);
-            let extended;
-            let headers = match &reason {
-                Refusal::TooLarge => outgoing.headers,
-                Refusal::Invalid(reason) => {
-                    extended =
-                        dead_letter::headers(outgoing.headers, outgoing.origin, topics, reason);
-                    extended.headers()
-                }
-            };
-            let record = Record {
-                partition: outgoing.origin.partition,
-                offset: outgoing.origin.offset,
-                timestamp: outgoing.origin.timestamp,
-                key: outgoing.key,
-                value: outgoing.value.get(prefix..),
-                headers,
-            };
-            letters.push(output, b"", &record);
+        refused
+    }
+
+    /// Returns the record at `place` as it was read, without the prefix.
+    pub(crate) fn as_read(&self, place: Place) -> Option<Record<'_>> {
+        let outgoing = self.get(place)?;
+        let prefix = self.parts.get(place.part).map_or(0, |part| part.prefix);
+        Some(Record {
+            partition: outgoing.origin.partition,
+            offset: outgoing.origin.offset,
+            timestamp: outgoing.origin.timestamp,
+            key: outgoing.key,
+            value: outgoing.value.get(prefix..),
+            headers: outgoing.headers,
+        })
+    }
+
+    /// Returns an empty batch of the same poll batch and with the same bounds.
+    pub(crate) fn successor(&self) -> Self {
+        Self {
+            round: self.round,
+            ..Self::new(self.part_bytes)
         }
-        letters.round = self.round;
-        *self = letters;
     }
 
     /// Empties it, but keeps its buffers for the next round; an outsized one is given back.
@@ -500,14 +490,6 @@ mod tests {
 
     const ROOM: usize = 1 << 20;
 
-    fn topics() -> Topics {
-        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        Topics {
-            inputs: names(&["in"]),
-            outputs: names(&["even", "odd", "error.in.group"]),
-        }
-    }
-
     fn push(batch: &mut Batch, offset: i64, key: Option<&str>, value: &str) {
         let headers = header_list(&[("own", b"1")]);
         let record = Record {
@@ -521,11 +503,11 @@ mod tests {
             value: Some(value.as_bytes()),
             headers: headers.headers(),
         };
-        batch.push(Topics::EVEN, b"Even timestamp: ", &record);
+        batch.push(0, b"Even timestamp: ", &record);
     }
 
     #[track_caller]
-    fn check(batch: &Batch, expected: &[(Output, i64, Option<&str>, &str)]) {
+    fn check(batch: &Batch, expected: &[(OutputTopic, i64, Option<&str>, &str)]) {
         let found: Vec<_> = batch
             .iter()
             .map(|(_, record)| {
@@ -595,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_records_become_dead_letters() {
+    fn refused_records_as_they_were_read() {
         let mut batch = Batch::new(ROOM);
         push(&mut batch, 1, Some("a"), "2");
         push(&mut batch, 2, None, "4");
@@ -609,35 +591,24 @@ mod tests {
             partition: 3,
         };
         let tallies: Vec<_> = batch.tallies().collect();
-        assert_eq!(tallies, [(partition, Topics::EVEN, 2)]);
-        batch.retarget_refused(&topics());
-        check(
-            &batch,
-            &[
-                (2, 2, None, "4"),
-                (2, 3, Some("a longer key than the prefix"), "6"),
-            ],
-        );
+        assert_eq!(tallies, [(partition, 0, 2)]);
+        let refused = batch.take_refused();
         assert!(batch.refused.is_empty());
-        let records: Vec<_> = batch.iter().map(|(_, record)| record).collect();
-        let headers: Vec<_> = records[0].headers.iter().collect();
-        assert_eq!(headers[0], (b"own".as_slice(), Some(b"1".as_slice())));
-        assert!(headers.contains(&(
-            b"x-exception-message".as_slice(),
-            Some(b"bad time".as_slice())
-        )));
-        assert_eq!(records[1].headers.len(), 1);
-    }
-
-    #[test]
-    fn without_a_dead_letter_topic_nothing_is_left() {
-        let mut batch = Batch::new(ROOM);
-        push(&mut batch, 1, None, "2");
-        let place = batch.places(0).next().unwrap();
-        batch.refuse(place, Refusal::TooLarge);
-        let mut topics = topics();
-        topics.outputs.truncate(2);
-        batch.retarget_refused(&topics);
-        assert!(batch.is_empty());
+        let read: Vec<_> = refused
+            .iter()
+            .filter_map(|refused| batch.as_read(refused.place))
+            .map(|record| (record.offset, record.key, record.value))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                (2, None, Some(b"4".as_slice())),
+                (
+                    3,
+                    Some(b"a longer key than the prefix".as_slice()),
+                    Some(b"6".as_slice())
+                ),
+            ]
+        );
     }
 }

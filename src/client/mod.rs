@@ -3,13 +3,16 @@
 //! producer is that a batch is delivered. Only the files beside this one name a client's types.
 
 pub(crate) mod batch;
+mod error;
 #[cfg(feature = "kafka")]
-mod kafka;
+mod kafka_rust;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;
 pub(crate) mod murmur2;
 mod native;
 pub(crate) mod records;
+pub(crate) mod settings;
+mod topics;
 mod transaction;
 
 use std::sync::Arc;
@@ -17,19 +20,19 @@ use std::time::Duration;
 
 pub(crate) use batch::Batch;
 #[cfg(feature = "kafka")]
-pub(crate) use kafka::KafkaRust;
+pub(crate) use kafka_rust::KafkaRust;
 #[cfg(feature = "librdkafka")]
 pub(crate) use librdkafka::{Librdkafka, embedded::EmbeddedBroker};
 pub(crate) use native::Native;
 #[cfg(fuzzing)]
 pub(crate) use native::fuzz;
 
-use crate::config::{Cluster, ProducerSettings, Subscription};
-use crate::error::Error;
-use crate::offsets::{NextOffset, TopicPartition};
-use crate::topics::Topics;
+use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
+use crate::topic_partition::{NextOffset, TopicPartition};
+pub(crate) use error::{Error, report};
 
 pub(crate) use records::Headers;
+pub(crate) use topics::{OutputTopic, Topics};
 pub(crate) use transaction::Transaction;
 
 /// A Kafka client: makes consumers and producers.
@@ -40,20 +43,20 @@ pub(crate) trait Client: 'static {
     type Producer: Producer;
 
     /// How much may be on its way at once.
-    fn bounds(cluster: &Cluster) -> Bounds;
+    fn bounds(cluster: &ClientSettings) -> Bounds;
 
     /// Makes a consumer; no broker is asked for anything yet. Fails on what no waiting would heal. With a `transaction`, of which the
     /// configuration sees to it that the client has them, [`Consumer::commit`] ends it.
     fn consumer(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error>;
 
-    /// Makes the producer of a lane, as [`Client::consumer`] does. `name` is the thread's.
+    /// Makes the producer of a output, as [`Client::consumer`] does. `name` is the thread's.
     fn producer(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
@@ -74,8 +77,20 @@ pub(crate) struct Bounds {
     pub(crate) part_bytes: usize,
 }
 
+/// Bounds of the clients that work record by record. A channel operation for a thousand records costs little beside routing them, and
+/// 256 KiB is a quarter of Kafka's usual 1 MB limit for a record, so that many small records fill a batch and a large one travels alone.
+/// With 16 poll batches of 1,024 records an output has up to 16,384 records in flight, below librdkafka's 100,000 in a producer's queue;
+/// their buffers hold 16 x 256 KiB = 4 MiB and half as much again for lengths and room, plus one record of any size for each poll batch.
+#[cfg(any(feature = "librdkafka", feature = "kafka"))]
+const RECORD_BY_RECORD: Bounds = Bounds {
+    rounds: 16,
+    round_records: 1024,
+    round_bytes: 256 * 1024,
+    part_bytes: 256 * 1024,
+};
+
 impl Bounds {
-    /// Batches that can exist: two lanes to a round.
+    /// Batches that can exist: two outputs to a round.
     pub(crate) fn batches(self) -> usize {
         2 * self.rounds
     }

@@ -1,12 +1,10 @@
 //! What the consumer and both producers of a router share that writes in transactions: outputs and offsets become visible together, or not
 //! at all (KIP-98, KIP-447). One transaction at a time; the consumer ends it when all that it dispatched in it is delivered. Whatever goes
-//! wrong with one ends all three, with [`Error::Aborted`](crate::error::Error::Aborted), and they are begun anew where the group has committed.
+//! wrong with one ends all three, with [`Error::Aborted`](crate::client::Error::Aborted), and they are begun anew where the group has committed.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::config::{Subscription, TransactionSettings};
+use std::time::Duration;
 
 /// See the module.
 #[derive(Debug)]
@@ -23,24 +21,12 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     /// Of a pipeline that has yet to begin.
-    pub(crate) fn new(settings: &TransactionSettings, id: &str) -> Self {
+    pub(crate) fn new(id: &str, timeout: Duration) -> Self {
         Self {
             id: id.to_owned(),
-            timeout_ms: i32::try_from(settings.timeout.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
             identity: OnceLock::new(),
             number: AtomicU64::new(1),
-        }
-    }
-
-    /// The transactional id of this process. Where there is something else than this process that the same partitions are given to, as a
-    /// static member or an instance's share, it is named by that: who comes next fences who is still there. Else it is another one for each
-    /// process, as Kafka Streams has it, and the group's generation fences.
-    pub(crate) fn id(prefix: &str, input: &Subscription) -> String {
-        let consumer = &input.consumer;
-        match (&consumer.manual, &consumer.group_instance_id) {
-            (Some(share), _) => format!("{prefix}{}", share.index),
-            (None, Some(instance)) => format!("{prefix}{instance}"),
-            (None, None) => format!("{prefix}{:016x}", RandomState::new().hash_one(0)),
         }
     }
 
@@ -67,50 +53,11 @@ impl Transaction {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::config::{
-        ConsumerSettings, DEFAULT_STALL_TIMEOUT, Group, InstanceShare, StartOffset,
-    };
-
-    fn id(consumer: ConsumerSettings) -> String {
-        let input = Subscription {
-            topics: Vec::new(),
-            group: Group::Named("g".to_owned()),
-            start_offset: StartOffset::Earliest,
-            stall_timeout: DEFAULT_STALL_TIMEOUT,
-            consumer,
-        };
-        Transaction::id("tx-", &input)
-    }
-
-    #[test]
-    fn ids() {
-        let share = ConsumerSettings {
-            manual: Some(InstanceShare { index: 3, count: 4 }),
-            ..ConsumerSettings::default()
-        };
-        assert_eq!(id(share), "tx-3");
-        let member = ConsumerSettings {
-            group_instance_id: Some("pod-1".to_owned()),
-            ..ConsumerSettings::default()
-        };
-        assert_eq!(id(member), "tx-pod-1");
-        let (one, other) = (
-            id(ConsumerSettings::default()),
-            id(ConsumerSettings::default()),
-        );
-        assert!(one.starts_with("tx-") && one.len() == 19 && one != other);
-    }
 
     #[test]
     fn one_after_the_other() {
-        let settings = TransactionSettings {
-            prefix: "tx-".to_owned(),
-            timeout: Duration::from_secs(10),
-        };
-        let transaction = Transaction::new(&settings, "tx-1");
+        let transaction = Transaction::new("tx-1", Duration::from_secs(10));
         assert_eq!(
             (transaction.identity(), transaction.timeout_ms),
             (None, 10_000)

@@ -1,6 +1,6 @@
 //! The properties that the program knows, and which of them an unknown one was meant to be. Pure.
 
-use super::kafka;
+use super::kafka_settings;
 use super::read::{APP_LABEL, STREAM_NAME};
 use crate::properties::undotted;
 
@@ -171,7 +171,7 @@ fn near_miss(name: &str, origin: &str) -> Option<String> {
     let meant = if ours || near {
         nearest.to_owned()
     } else {
-        kafka::meant(name)?
+        kafka_settings::meant(name)?
     };
     Some(format!(
         "{name} ({origin}) is not a property of this program; did you mean {meant}?"

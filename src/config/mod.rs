@@ -1,7 +1,6 @@
 //! Finished, validated values: what the program works with. Raw properties stop here.
 
-mod client;
-mod kafka;
+mod kafka_settings;
 pub(crate) mod known;
 mod read;
 mod roles;
@@ -11,14 +10,9 @@ use std::time::Duration;
 
 use log::Level;
 
-pub(crate) use client::{
-    Acks, AssignorName, Compression, ConnectionSettings, ConsumerSettings, DEFAULT_MEMORY,
-    GroupProtocol, InstanceShare, Isolation, Pairs, ProducerSettings,
-};
-
-use crate::client::Transaction;
-use crate::roles::log::Expression;
-use crate::roles::time::DatePattern;
+use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
+use crate::date_pattern::DatePattern;
+use crate::expression::Expression;
 
 /// Everything the program needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +20,7 @@ pub(crate) struct Config {
     /// Which Kafka client does the work.
     pub(crate) client: ClientKind,
     /// The brokers, and how topics are made there.
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: ClientSettings,
     /// What the program is, and what it works with as that.
     pub(crate) role: Role,
     /// Where the actuator listens.
@@ -86,53 +80,14 @@ impl Role {
         }
     }
 
-    /// The transactional id of this process, where it writes in transactions.
-    pub(crate) fn transactional_id(&self) -> Option<String> {
-        let Self::Router(router) = self else {
-            return None;
-        };
-        let transaction = router.transaction.as_ref()?;
-        Some(Transaction::id(&transaction.prefix, &router.input))
-    }
-
-    /// What it reads, if anything.
-    pub(crate) fn input(&self) -> Option<&Subscription> {
+    /// Returns what the role reads and its stall timeout, or `None` for the time source.
+    pub(crate) fn input(&self) -> Option<(&Subscription, Duration)> {
         match self {
-            Self::Router(settings) => Some(&settings.input),
+            Self::Router(settings) => Some((&settings.input, settings.stall_timeout)),
             Self::Time(_) => None,
-            Self::Log(settings) => Some(&settings.input),
+            Self::Log(settings) => Some((&settings.input, settings.stall_timeout)),
         }
     }
-}
-
-/// Where Kafka is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cluster {
-    /// Bootstrap brokers, each `host:port` (an IPv6 host in brackets); at least one.
-    pub(crate) brokers: Vec<String>,
-    /// Making of missing topics.
-    pub(crate) topics: TopicSettings,
-    /// How they are connected to and asked.
-    pub(crate) connection: ConnectionSettings,
-    /// `parity-router.memory`, in bytes: bounds everything the router holds.
-    pub(crate) memory: usize,
-    /// What was given for all clients, as librdkafka takes it.
-    pub(crate) librdkafka: Pairs,
-}
-
-/// What is read, and as whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Subscription {
-    /// Input topics; at least one, all different.
-    pub(crate) topics: Vec<String>,
-    /// Consumer group.
-    pub(crate) group: Group,
-    /// Where a group without a committed offset starts.
-    pub(crate) start_offset: StartOffset,
-    /// `parity-router.stall-timeout`: how long a partition with something to do may not get on.
-    pub(crate) stall_timeout: Duration,
-    /// How it is read.
-    pub(crate) consumer: ConsumerSettings,
 }
 
 /// Where `parity-router.stall-timeout` does not say: as long as Kafka's clients wait for an answer (`request.timeout.ms`).
@@ -152,6 +107,8 @@ pub(crate) struct TransactionSettings {
 pub(crate) struct RouterSettings {
     /// What is routed.
     pub(crate) input: Subscription,
+    /// `parity-router.stall-timeout`
+    pub(crate) stall_timeout: Duration,
     /// Topic for even records.
     pub(crate) even: String,
     /// Topic for odd records.
@@ -202,6 +159,8 @@ pub(crate) enum Pace {
 pub(crate) struct LogSettings {
     /// What is printed.
     pub(crate) input: Subscription,
+    /// `parity-router.stall-timeout`: how long a partition with unread or in-flight records may make no progress.
+    pub(crate) stall_timeout: Duration,
     /// Name of the logger (`log.name`).
     pub(crate) name: String,
     /// Level of the lines (`log.level`).
@@ -232,24 +191,6 @@ impl ClientKind {
     }
 }
 
-/// The consumer group (`spring.cloud.stream.bindings.input.group`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Group {
-    /// Offsets are committed under this name.
-    Named(String),
-    /// Spring's anonymous subscription: from the latest record, nothing is committed.
-    Anonymous,
-}
-
-/// Where a group without a committed offset starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StartOffset {
-    /// At the oldest record there is.
-    Earliest,
-    /// At what comes from now on.
-    Latest,
-}
-
 /// What becomes of a record that cannot be routed (`parity-router.invalid`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Invalid {
@@ -259,17 +200,6 @@ pub(crate) enum Invalid {
     Skip,
     /// The router stops before it, its offset uncommitted.
     Fail,
-}
-
-/// Making of missing topics, as Spring's Kafka binder does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TopicSettings {
-    /// `spring.cloud.stream.kafka.binder.autoCreateTopics`
-    pub(crate) auto_create: bool,
-    /// `spring.cloud.stream.kafka.binder.minPartitionCount`, at least 1.
-    pub(crate) min_partition_count: i32,
-    /// `spring.cloud.stream.kafka.binder.replicationFactor`; -1 means the broker's default.
-    pub(crate) replication_factor: i16,
 }
 
 /// Where the actuator listens, and how much it tells.

@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::kafka::Setting;
+use super::kafka_settings::Setting;
 use super::known;
 use super::roles::MILLISECOND;
 use super::{
-    ActuatorSettings, ClientKind, Cluster, Config, DEFAULT_STALL_TIMEOUT, Group, Info, Invalid,
-    Isolation, Role, RoleName, RouterSettings, StartOffset, Subscription, TopicSettings,
-    TransactionSettings,
+    ActuatorSettings, ClientKind, Config, DEFAULT_STALL_TIMEOUT, Info, Invalid, Role, RoleName,
+    RouterSettings, TransactionSettings,
+};
+use crate::client::settings::{
+    ClientSettings, Group, Isolation, StartOffset, Subscription, TopicSettings,
 };
 use crate::error::Problem;
 use crate::properties::{Properties, Value};
@@ -129,7 +131,7 @@ impl Reader<'_> {
                 outputs,
                 arguments: arguments.iter().map(|argument| masked(argument)).collect(),
             },
-            cluster: Cluster {
+            cluster: ClientSettings {
                 brokers,
                 topics: self.topic_settings(),
                 connection: self.connection(),
@@ -174,9 +176,9 @@ impl Reader<'_> {
                 topics: topics.clone(),
                 group,
                 start_offset,
-                stall_timeout: self.stall_timeout(),
                 consumer: self.consumer_settings(),
             },
+            stall_timeout: self.stall_timeout(),
             even_producer: self.producer_settings("even"),
             odd_producer: self.producer_settings("odd"),
         };
@@ -634,7 +636,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{ConsumerSettings, ProducerSettings};
+    use crate::client::settings::{ConsumerSettings, ProducerSettings};
 
     const RECIPE: [&str; 3] = [
         "--spring.cloud.stream.bindings.input.destination=timeDest",
@@ -693,13 +695,13 @@ mod tests {
                     topics: vec!["timeDest".to_owned()],
                     group: Group::Named("parity-router".to_owned()),
                     start_offset: StartOffset::Earliest,
-                    stall_timeout: DEFAULT_STALL_TIMEOUT,
                     consumer: ConsumerSettings::default(),
                 },
                 even: "evenDest".to_owned(),
                 odd: "oddDest".to_owned(),
                 transaction: None,
                 invalid: Invalid::DeadLetter(vec!["error.timeDest.parity-router".to_owned()]),
+                stall_timeout: DEFAULT_STALL_TIMEOUT,
                 even_producer: ProducerSettings::default(),
                 odd_producer: ProducerSettings::default(),
             }

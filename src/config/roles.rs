@@ -8,10 +8,11 @@ use jiff::{Span, SpanRelativeTo};
 use log::Level;
 
 use super::read::{APP_LABEL, Bindings, DEFAULT_GROUP, Reader, STREAM_NAME};
-use super::{Group, LogSettings, Pace, Poller, Role, Subscription, TimeSettings};
+use super::{LogSettings, Pace, Poller, Role, TimeSettings};
+use crate::client::settings::{Group, Subscription};
+use crate::date_pattern::DatePattern;
+use crate::expression::Expression;
 use crate::properties::Value;
-use crate::roles::log::Expression;
-use crate::roles::time::DatePattern;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -152,9 +153,9 @@ impl Reader<'_> {
                 topics,
                 group,
                 start_offset,
-                stall_timeout: self.stall_timeout(),
                 consumer: self.consumer_settings(),
             },
+            stall_timeout: self.stall_timeout(),
             name: self.logger_name(),
             level: self.log_level(),
             expression: self.understood(
@@ -233,7 +234,8 @@ mod tests {
     )]
 
     use super::*;
-    use crate::config::{Config, RoleName, StartOffset};
+    use crate::client::settings::StartOffset;
+    use crate::config::{Config, RoleName};
     use crate::error::Problem;
     use crate::properties::Properties;
 

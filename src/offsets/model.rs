@@ -1,4 +1,4 @@
-//! Every interleaving of a small world around the tracker: two partitions of two records and one, two lanes, three rounds; deliveries in any order
+//! Every interleaving of a small world around the tracker: two partitions of two records and one, two outputs, three rounds; deliveries in any order
 //! or never, commits that are answered late or not at all, partitions that go and come back, a topic that is made anew, a crash. The
 //! states are walked through to the last one, each once.
 
@@ -124,7 +124,7 @@ impl World {
         next
     }
 
-    /// A round of the next records, none to two of each partition, each record for one of the lanes or skipped; the lanes are alike.
+    /// A round of the next records, none to two of each partition, each record for one of the outputs or skipped; the outputs are alike.
     fn dispatches(&self, next: &mut Vec<Self>) {
         if self.rounds == ROUNDS {
             return;
@@ -141,25 +141,25 @@ impl World {
             if count == 0 {
                 continue;
             }
-            // With the first record in the second lane it would be the same world.
+            // With the first record in the second output it would be the same world.
             for ways in (0..3_usize.pow(count as u32)).filter(|ways| ways % 3 != 1) {
                 next.push(self.dispatch([of_first, of_second], ways));
             }
         }
     }
 
-    /// So many records of each partition; `ways` has a digit to the base of three for each of them: a lane, or skipped.
+    /// So many records of each partition; `ways` has a digit to the base of three for each of them: a output, or skipped.
     fn dispatch(&self, counts: [usize; 2], mut ways: usize) -> Self {
         let mut world = self.clone();
-        let mut lanes = [Vec::new(), Vec::new()];
+        let mut outputs = [Vec::new(), Vec::new()];
         let mut ends = Vec::new();
         for (index, count) in counts.into_iter().enumerate() {
             let Some(position) = world.partitions[index].position.filter(|_| count > 0) else {
                 continue;
             };
             for offset in position..position + count {
-                match lanes.get_mut(ways % 3) {
-                    Some(lane) => lane.push((index, offset)),
+                match outputs.get_mut(ways % 3) {
+                    Some(output) => output.push((index, offset)),
                     None => world.write(&[(index, offset)]),
                 }
                 ways /= 3;
@@ -168,7 +168,7 @@ impl World {
             ends.push((PARTITIONS[index], (position + count) as i64));
         }
         let round = world.tracker.next_round();
-        let batches = lanes.into_iter().filter(|records| !records.is_empty());
+        let batches = outputs.into_iter().filter(|records| !records.is_empty());
         let before = world.sent.len();
         world
             .sent

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::client::NotReady;
-use crate::config::TopicSettings;
+use crate::client::settings::TopicSettings;
 
 /// Longest wait for one answer of a broker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);

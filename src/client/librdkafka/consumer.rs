@@ -17,14 +17,15 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::{admin, failure, refused, settings};
+use crate::client::Error;
+use crate::client::Topics;
 use crate::client::records::HeadersBuffer;
+use crate::client::settings::{
+    ClientSettings, Group, Isolation, StartOffset, Subscription, TopicSettings,
+};
 use crate::client::{Event, NotReady, Record, Room, Timestamp};
-use crate::config::{Cluster, Group, Isolation, StartOffset, Subscription, TopicSettings};
-use crate::error::Error;
-use crate::limits::WARNING_INTERVAL;
-use crate::offsets::{NextOffset, TopicPartition};
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// While no broker answers: how often it is asked, and how long an answer is waited for. librdkafka tells only the loss.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -66,7 +67,7 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// See [`Client::consumer`](crate::client::Client::consumer).
     pub(super) fn new(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
     ) -> Result<Self, Error> {

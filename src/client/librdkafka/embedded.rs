@@ -5,7 +5,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
 use super::failure;
-use crate::error::Error;
+use crate::client::Error;
 
 /// One broker with topics of one partition. It ends when it is dropped.
 pub(crate) struct EmbeddedBroker(MockCluster<'static, DefaultProducerContext>);

@@ -11,11 +11,10 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
-use super::{Bounds, Client, Transaction};
-use crate::config::{Cluster, ProducerSettings, Subscription};
-use crate::error::Error;
-use crate::limits::BOUNDS;
-use crate::topics::Topics;
+use super::{Bounds, Client, RECORD_BY_RECORD, Transaction};
+use crate::client::Error;
+use crate::client::Topics;
+use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 
 /// See the module.
 #[derive(Debug)]
@@ -25,12 +24,12 @@ impl Client for Librdkafka {
     type Consumer = consumer::Consumer;
     type Producer = producer::Producer;
 
-    fn bounds(_cluster: &Cluster) -> Bounds {
-        BOUNDS
+    fn bounds(_cluster: &ClientSettings) -> Bounds {
+        RECORD_BY_RECORD
     }
 
     fn consumer(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         _transaction: Option<&Arc<Transaction>>,
@@ -39,7 +38,7 @@ impl Client for Librdkafka {
     }
 
     fn producer(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
@@ -50,7 +49,7 @@ impl Client for Librdkafka {
 }
 
 /// What consumers, producers and the admin client have in common.
-fn settings(cluster: &Cluster) -> ClientConfig {
+fn settings(cluster: &ClientSettings) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
         .set("client.id", "parity-router")

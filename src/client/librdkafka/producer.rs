@@ -13,13 +13,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::{admin, failure, refused, settings};
+use crate::client::Error;
+use crate::client::RECORD_BY_RECORD;
+use crate::client::Topics;
 use crate::client::batch::{Place, Refusal};
 use crate::client::records::Headers;
+use crate::client::settings::{Acks, ClientSettings, ProducerSettings, TopicSettings};
 use crate::client::{Batch, NotReady, Timestamp};
-use crate::config::{Acks, Cluster, ProducerSettings, TopicSettings};
-use crate::error::Error;
-use crate::limits::{BOUNDS, ROUND_RECORDS};
-use crate::topics::Topics;
 
 /// See the module.
 pub(crate) struct Producer {
@@ -38,7 +38,7 @@ pub(crate) struct Producer {
 impl Producer {
     /// See [`Client::producer`](crate::client::Client::producer).
     pub(super) fn new(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         given: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
@@ -70,7 +70,9 @@ impl Producer {
             .set("partitioner", "murmur2_random");
         let callbacks = Callbacks {
             name,
-            outstanding: (0..BOUNDS.batches()).map(|_| AtomicUsize::new(0)).collect(),
+            outstanding: (0..RECORD_BY_RECORD.batches())
+                .map(|_| AtomicUsize::new(0))
+                .collect(),
             ..Callbacks::default()
         };
         let producer = settings
@@ -81,8 +83,8 @@ impl Producer {
             client,
             topic_settings: cluster.topics.clone(),
             topics: topics.clone(),
-            slots: (0..BOUNDS.batches()).map(|_| None).collect(),
-            free: (0..BOUNDS.batches()).collect(),
+            slots: (0..RECORD_BY_RECORD.batches()).map(|_| None).collect(),
+            free: (0..RECORD_BY_RECORD.batches()).collect(),
             unsent: None,
             delivered: VecDeque::new(),
         })
@@ -98,7 +100,7 @@ impl Producer {
         for (number, (place, outgoing)) in
             records.skip_while(|(_, (place, _))| from.is_some_and(|from| *place < from))
         {
-            let opaque = slot * ROUND_RECORDS + number;
+            let opaque = slot * RECORD_BY_RECORD.round_records + number;
             let record = BaseRecord {
                 topic: self.topics.output(outgoing.output),
                 partition: None,
@@ -257,7 +259,10 @@ impl Callbacks {
 
     /// The record is through, for good or bad.
     fn settle(&self, opaque: usize, failed: Option<KafkaError>) {
-        let (slot, number) = (opaque / ROUND_RECORDS, opaque % ROUND_RECORDS);
+        let (slot, number) = (
+            opaque / RECORD_BY_RECORD.round_records,
+            opaque % RECORD_BY_RECORD.round_records,
+        );
         if let Some(error) = failed {
             self.failed().push(Failed {
                 slot,

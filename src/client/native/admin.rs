@@ -9,11 +9,11 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::{CreateTopicsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-use super::cluster::Cluster;
+use super::metadata::Metadata;
 use super::network::{Network, Peer, Reach};
+use crate::client::Error;
 use crate::client::NotReady;
-use crate::config::TopicSettings;
-use crate::error::Error;
+use crate::client::settings::TopicSettings;
 
 /// Longest wait for a connection and for one answer.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const LEADER_WITHIN: Duration = Duration::from_secs(5);
 /// alone.
 pub(super) fn provision<T: Copy + PartialEq>(
     network: &mut Network<T>,
-    cluster: &mut Cluster,
+    cluster: &mut Metadata,
     tag: T,
     topics: &[&str],
     settings: &TopicSettings,
@@ -70,7 +70,7 @@ pub(super) fn provision<T: Copy + PartialEq>(
         let unled = missing.iter().find(|&&name| {
             !cluster
                 .topic(name)
-                .is_some_and(super::cluster::Topic::is_led)
+                .is_some_and(super::metadata::Topic::is_led)
         });
         match unled {
             None => return Ok(()),
@@ -89,7 +89,7 @@ fn waiting(reason: String) -> NotReady {
 }
 
 /// A broker that can be asked, connected to where none is.
-pub(super) fn connect<T>(network: &mut Network<T>, cluster: &Cluster) -> Result<Peer, NotReady> {
+pub(super) fn connect<T>(network: &mut Network<T>, cluster: &Metadata) -> Result<Peer, NotReady> {
     let until = Instant::now() + ANSWER_WITHIN;
     let before = cluster.failures(network);
     loop {
@@ -114,7 +114,7 @@ pub(super) fn connect<T>(network: &mut Network<T>, cluster: &Cluster) -> Result<
 /// Asks for the topics as they are now.
 fn look<T: Copy + PartialEq>(
     network: &mut Network<T>,
-    cluster: &mut Cluster,
+    cluster: &mut Metadata,
     tag: T,
 ) -> Result<(), NotReady> {
     let peer = connect(network, cluster)?;
@@ -142,7 +142,7 @@ fn look<T: Copy + PartialEq>(
 
 fn create<T: Copy + PartialEq>(
     network: &mut Network<T>,
-    cluster: &Cluster,
+    cluster: &Metadata,
     tag: T,
     topics: &[&str],
     settings: &TopicSettings,

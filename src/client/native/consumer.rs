@@ -15,21 +15,21 @@ use kafka_protocol::messages::{
 };
 
 use super::admin;
-use super::cluster::Cluster;
 use super::consumer_group::ConsumerGroup;
 use super::coordinator::{Coordinator, Identity, topic_name};
 use super::fetch::{Fetcher, Start};
 use super::group::{self, Group};
+use super::metadata::Metadata;
 use super::network::{Arrival, Network, Peer, Reach, Response};
 use super::transaction::{self, Committer};
-use crate::client::{Event, NotReady, Record, Room, Transaction};
-use crate::config::{
-    self, Group as GroupName, GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription,
-    TopicSettings,
+use crate::client::Error;
+use crate::client::Topics;
+use crate::client::settings::{ClientSettings, Group as GroupName};
+use crate::client::settings::{
+    GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription, TopicSettings,
 };
-use crate::error::Error;
-use crate::offsets::{NextOffset, TopicPartition};
-use crate::topics::Topics;
+use crate::client::{Event, NotReady, Record, Room, Transaction};
+use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// How long the group's coordinator may take to answer a farewell.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ enum Membership {
 /// See the module.
 pub(crate) struct Consumer {
     network: Network<Tag>,
-    cluster: Cluster,
+    cluster: Metadata,
     topics: Topics,
     topic_settings: TopicSettings,
     start_offset: StartOffset,
@@ -85,7 +85,7 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// See [`Client::consumer`](crate::client::Client::consumer).
     pub(super) fn new(
-        cluster: &config::Cluster,
+        cluster: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         transaction: Option<&Arc<Transaction>>,
@@ -111,7 +111,7 @@ impl Consumer {
         };
         Self {
             network: Network::new(&cluster.connection, None),
-            cluster: Cluster::new(&cluster.brokers, topics.all().into_iter()),
+            cluster: Metadata::new(&cluster.brokers, topics.all().into_iter()),
             topics: topics.clone(),
             topic_settings: cluster.topics.clone(),
             start_offset: input.start_offset,

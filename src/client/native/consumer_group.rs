@@ -12,15 +12,15 @@ use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use uuid::Uuid;
 
-use super::cluster::Cluster;
 use super::coordinator::{Coordinator, Identity, text, topic_name};
 use super::group::fatal;
+use super::metadata::Metadata;
 use super::network::{Network, Peer, backoff};
+use crate::client::Error;
 use crate::client::Event;
-use crate::config::ConsumerSettings;
-use crate::error::Error;
-use crate::offsets::TopicPartition;
-use crate::topics::Topics;
+use crate::client::Topics;
+use crate::client::settings::ConsumerSettings;
+use crate::topic_partition::TopicPartition;
 
 /// The epochs that are none: to join, to leave, and to leave for a while as a static member.
 const JOIN: i32 = 0;
@@ -85,7 +85,7 @@ impl ConsumerGroup {
     pub(super) fn tend<T>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         coordinator: &Coordinator,
         peer: Peer,
         events: &mut VecDeque<Event>,
@@ -132,7 +132,7 @@ impl ConsumerGroup {
             .with_subscribed_topic_names(None)
     }
 
-    fn owned_by_id(&self, cluster: &Cluster) -> Vec<TopicPartitions> {
+    fn owned_by_id(&self, cluster: &Metadata) -> Vec<TopicPartitions> {
         let mut topics: Vec<TopicPartitions> = Vec::new();
         for partition in &self.owned {
             let Some(topic) = cluster.topic(self.topics.input(partition.topic)) else {
@@ -153,7 +153,7 @@ impl ConsumerGroup {
     /// Gives up what is not wanted, then takes what is new.
     fn reconcile(
         &mut self,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         events: &mut VecDeque<Event>,
     ) -> Vec<TopicPartition> {
         if self.releasing {

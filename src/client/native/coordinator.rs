@@ -14,10 +14,10 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::cluster::Cluster;
+use super::metadata::Metadata;
 use super::network::{Network, Peer, Reach, backoff};
-use crate::offsets::{NextOffset, TopicPartition};
-use crate::topics::Topics;
+use crate::client::Topics;
+use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// See the module.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Coordinator {
     pub(super) fn reach<T>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &Cluster,
+        cluster: &Metadata,
         tag: T,
     ) -> Option<Peer> {
         if let Some((peer, address)) = self.peer(cluster) {
@@ -111,7 +111,7 @@ impl Coordinator {
     }
 
     /// Who it is, as far as that is known.
-    pub(super) fn peer<'a>(&self, cluster: &'a Cluster) -> Option<(Peer, &'a str)> {
+    pub(super) fn peer<'a>(&self, cluster: &'a Metadata) -> Option<(Peer, &'a str)> {
         let broker = self.broker?;
         Some((Peer::Coordinator(broker), cluster.address(broker)?))
     }
@@ -145,7 +145,7 @@ impl Coordinator {
     pub(super) fn answered<T>(
         &mut self,
         network: &Network<T>,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         answer: &FindCoordinatorResponse,
     ) -> Result<(), String> {
         self.asked = false;

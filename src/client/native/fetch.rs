@@ -12,17 +12,16 @@ use kafka_protocol::messages::fetch_response::AbortedTransaction;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-use super::cluster::Cluster;
 use super::compression::{self, Codec, Decoder};
+use super::metadata::Metadata;
 use super::network::{Network, Peer, Reach, backoff};
+use crate::client::Error;
+use crate::client::Topics;
 use crate::client::records::{BATCH_HEADER, BatchHeader, Found, RawRecord};
+use crate::client::settings::{ConsumerSettings, Isolation};
 use crate::client::{Record, Room, Timestamp};
-use crate::config::{ConsumerSettings, Isolation};
-use crate::error::Error;
-use crate::limits::WARNING_INTERVAL;
-use crate::offsets::{NextOffset, TopicPartition};
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// A record at most: what is longer is none, and room for it is not made.
 const MAX_RECORD: usize = 100_000_000;
@@ -340,7 +339,7 @@ impl Fetcher {
     pub(super) fn fetch<T>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         tag: impl Fn(i32) -> T,
     ) {
         if self.paused {
@@ -457,7 +456,7 @@ impl Fetcher {
     pub(super) fn answered<T>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         broker: i32,
         answer: FetchResponse,
         body: Bytes,
@@ -527,7 +526,7 @@ impl Fetcher {
     pub(super) fn refused<T>(
         &mut self,
         network: &Network<T>,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         partition: TopicPartition,
         error: ResponseError,
     ) -> Result<(), Error> {
@@ -843,7 +842,7 @@ impl Part {
                         .records
                         .slice(self.at + BATCH_HEADER..self.at + header.size);
                     let decoder = compression::reader(codec, compressed)
-                        .map_err(|error| broken(crate::error::report(&error)))?;
+                        .map_err(|error| broken(crate::client::report(&error)))?;
                     Source::Inflated {
                         decoder: Box::new(decoder),
                         from: 0,

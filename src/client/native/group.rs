@@ -17,16 +17,15 @@ use kafka_protocol::messages::{
 
 use super::assignor::protocol::{assignment, parse_assignment, parse_subscription, subscription};
 use super::assignor::{self, Member};
-use super::cluster::Cluster;
 use super::coordinator::{Coordinator, Identity, text};
+use super::metadata::Metadata;
 use super::network::{Network, Peer, backoff};
+use crate::client::Error;
 use crate::client::Event;
-use crate::config::{AssignorName, ConsumerSettings};
-use crate::error::Error;
-use crate::limits::WARNING_INTERVAL;
-use crate::offsets::TopicPartition;
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::client::Topics;
+use crate::client::settings::{AssignorName, ConsumerSettings};
+use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::topic_partition::TopicPartition;
 
 /// A JoinGroup is answered when all members have come, or the rebalance timeout is over; the answer may take a little longer.
 const JOIN_MARGIN: Duration = Duration::from_secs(5);
@@ -136,7 +135,7 @@ impl Group {
     pub(super) fn tend<T>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         coordinator: &Coordinator,
         peer: Peer,
         tag: impl Fn(Step) -> T,
@@ -206,7 +205,7 @@ impl Group {
             .collect()
     }
 
-    fn assign(&self, cluster: &Cluster, members: &[Member]) -> Vec<SyncGroupRequestAssignment> {
+    fn assign(&self, cluster: &Metadata, members: &[Member]) -> Vec<SyncGroupRequestAssignment> {
         let mut partitions = BTreeMap::new();
         for topic in members.iter().flat_map(|member| &member.topics) {
             if let Some(known) = cluster.topic(topic) {
@@ -267,7 +266,7 @@ impl Group {
     pub(super) fn joined<T>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         coordinator: &mut Coordinator,
         (peer, tag): (Peer, impl Fn(Step) -> T),
         answer: JoinGroupResponse,
@@ -326,7 +325,7 @@ impl Group {
     pub(super) fn synced<T>(
         &mut self,
         network: &Network<T>,
-        cluster: &Cluster,
+        cluster: &Metadata,
         coordinator: &mut Coordinator,
         generation: i32,
         answer: &SyncGroupResponse,
@@ -429,7 +428,7 @@ impl Group {
     }
 
     /// The cluster was asked for its topics: a leader has partitions that came assigned.
-    pub(super) fn watch(&mut self, cluster: &Cluster, events: &mut VecDeque<Event>) {
+    pub(super) fn watch(&mut self, cluster: &Metadata, events: &mut VecDeque<Event>) {
         let Some(assigned_of) = &self.assigned_of else {
             return;
         };
@@ -555,7 +554,7 @@ pub(super) fn fatal(reason: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ConnectionSettings;
+    use crate::client::settings::ConnectionSettings;
 
     const PARTITION: TopicPartition = TopicPartition {
         topic: 0,

@@ -5,7 +5,7 @@
 //! | `protocol` | which requests are spoken in which versions, and what an answer must look like |
 //! | `connection` | one connection: bytes in and out, never waiting |
 //! | `network` | all connections of a thread; the one place that waits |
-//! | `cluster` | brokers and leaders |
+//! | `metadata` | brokers and leaders |
 //! | `admin` | topics that are to be there before records flow |
 //! | `coordinator` | the group's coordinator, and its offsets |
 //! | `group` | membership by the classic protocol; `assignor` for its leader |
@@ -17,7 +17,6 @@
 
 mod admin;
 mod assignor;
-mod cluster;
 mod compression;
 mod connection;
 mod consumer;
@@ -25,12 +24,13 @@ mod consumer_group;
 mod coordinator;
 mod fetch;
 mod group;
+mod metadata;
 mod network;
 mod produce;
 mod protocol;
 mod transaction;
 
-/// How `parity-router.memory` is shared out. Of sixteen parts a lane has five for batches that are not yet delivered, and one more for
+/// How `parity-router.memory` is shared out. Of sixteen parts a output has five for batches that are not yet delivered, and one more for
 /// what the system has not yet taken of one; two are for answers to fetches, of which one is routed and the other on its way; and two for
 /// what belongs to records besides their bytes.
 #[derive(Debug, Clone, Copy)]
@@ -61,9 +61,9 @@ fn budget(memory: usize) -> Budget {
 use std::sync::Arc;
 
 use super::{Bounds, Client, Transaction};
-use crate::config::{Cluster, ProducerSettings, Subscription};
-use crate::error::Error;
-use crate::topics::Topics;
+use crate::client::Error;
+use crate::client::Topics;
+use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 
 /// For `tests/fuzz`: whatever the bytes are, they are read or refused.
 #[cfg(fuzzing)]
@@ -89,19 +89,19 @@ impl Client for Native {
     type Consumer = consumer::Consumer;
     type Producer = produce::Producer;
 
-    fn bounds(cluster: &Cluster) -> Bounds {
+    fn bounds(cluster: &ClientSettings) -> Bounds {
         let batch_bytes = budget(cluster.memory).batch_bytes.min(LARGEST_BATCH) - BESIDES;
         Bounds {
             rounds: ROUNDS,
             round_records: usize::MAX,
-            // Where both lanes get their share, each batch is nearly full.
+            // Where both outputs get their share, each batch is nearly full.
             round_bytes: 2 * batch_bytes - batch_bytes / 4,
             part_bytes: batch_bytes,
         }
     }
 
     fn consumer(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         transaction: Option<&Arc<Transaction>>,
@@ -110,7 +110,7 @@ impl Client for Native {
     }
 
     fn producer(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::connection::{Answer, Connection};
 use super::protocol::{self, Spoken, Unreadable};
-use crate::config::ConnectionSettings;
+use crate::client::settings::ConnectionSettings;
 
 /// Whom a connection leads to. A broker is connected to twice where it is the group's coordinator too: a fetch waits at the broker, and
 /// what is behind it on its connection waits with it.

@@ -14,16 +14,15 @@ use kafka_protocol::messages::{
 };
 
 use super::admin::{self, ANSWER_WITHIN};
-use super::cluster::Cluster;
 use super::coordinator::{Coordinator, Identity, text, topic_name};
+use super::metadata::Metadata;
 use super::network::{Network, Peer, Reach, backoff};
+use crate::client::Error;
 use crate::client::NotReady;
+use crate::client::Topics;
 use crate::client::transaction::Transaction;
-use crate::error::Error;
-use crate::limits::WARNING_INTERVAL;
-use crate::offsets::NextOffset;
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::topic_partition::NextOffset;
 
 /// How long what is not ready yet for the open transaction is waited for, at first and at most: most often the one before is quite over in a
 /// moment. Java's producer waits for the longest time at once.
@@ -154,7 +153,7 @@ impl Committer {
     pub(super) fn initialise<T: Copy + PartialEq>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &mut Cluster,
+        cluster: &mut Metadata,
         tag: T,
     ) -> Result<(), NotReady> {
         let waiting = |reason: String| NotReady::Waiting(format!("transaction: {reason}"));
@@ -257,7 +256,7 @@ impl Committer {
     pub(super) fn tend<T>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &Cluster,
+        cluster: &Metadata,
         (group, group_peer): (&Coordinator, Option<Peer>),
         topics: &Topics,
         (coordinators, tag): (T, impl Fn(Step) -> T),
@@ -380,7 +379,7 @@ impl Committer {
     }
 
     /// Gives up what is open, so that nobody has to wait for its timeout; none where nothing can be asked now.
-    pub(super) fn abort(&self, cluster: &Cluster) -> Option<(i32, String, EndTxnRequest)> {
+    pub(super) fn abort(&self, cluster: &Metadata) -> Option<(i32, String, EndTxnRequest)> {
         let (producer_id, epoch) = self.transaction.identity()?;
         let (Peer::Coordinator(broker), address) = self.coordinator.peer(cluster)? else {
             return None;

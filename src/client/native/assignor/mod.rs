@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::AssignorName;
+use crate::client::settings::AssignorName;
 
 /// A member of a group, as its subscription tells the leader.
 #[derive(Debug, Clone, PartialEq, Eq)]

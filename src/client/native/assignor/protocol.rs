@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::Member;
-use crate::config::AssignorName;
+use crate::client::settings::AssignorName;
 
 /// The newest version, which we write, as Java does. A newer one only has further fields behind these.
 const VERSION: i16 = 3;

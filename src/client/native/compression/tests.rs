@@ -53,8 +53,8 @@ fn check(codec: Codec, deflated: &[u8]) {
 #[track_caller]
 fn check_error(codec: Codec, deflated: &[u8], expected: &str) {
     let error = match reader(codec, Bytes::copy_from_slice(deflated)) {
-        Err(error) => crate::error::report(&error),
-        Ok(mut stream) => crate::error::report(&stream.read_to_end(&mut Vec::new()).unwrap_err()),
+        Err(error) => crate::client::report(&error),
+        Ok(mut stream) => crate::client::report(&stream.read_to_end(&mut Vec::new()).unwrap_err()),
     };
     assert_eq!(error, expected);
 }

@@ -9,10 +9,11 @@ use kafka_protocol::messages::{MetadataRequest, ProduceRequest};
 use super::sequence::Counted;
 use super::verdict::{Verdict, verdict};
 use super::{Producer, Tag, failure};
+use crate::client::Error;
 use crate::client::batch::Refusal;
 use crate::client::native::network::{Arrival, Peer, Response};
 use crate::client::native::transaction::CONCURRENT_BACKOFF;
-use crate::error::{Error, report};
+use crate::client::report;
 
 /// How often in a row a coordinator may be busy before there is taken to be another reason.
 const BUSY: u32 = 8;

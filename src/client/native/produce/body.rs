@@ -7,10 +7,10 @@ use std::time::Instant;
 use super::encoder::{Encoder, each};
 use super::held::{Held, Single, Span};
 use super::sequence::Counted;
+use crate::client::OutputTopic;
 use crate::client::murmur2;
 use crate::client::native::compression::{self, Codec};
 use crate::client::records::Stamp;
-use crate::topics::Output;
 
 /// See the module.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Body {
     }
 
     /// The topic that its first record is bound for, and whether the part that it comes from has keys.
-    pub(super) fn source(&self, held: &Held) -> Option<(Output, bool)> {
+    pub(super) fn source(&self, held: &Held) -> Option<(OutputTopic, bool)> {
         let first = self.spans.first()?;
         let part = held.part(first.slot, first.part)?;
         Some((part.output(), part.is_keyed()))
@@ -193,8 +193,7 @@ mod tests {
     use crate::client::batch::header_list;
     use crate::client::records::RawRecord;
     use crate::client::{Batch, Record, Timestamp};
-    use crate::offsets::TopicPartition;
-    use crate::topics::Topics;
+    use crate::topic_partition::TopicPartition;
 
     /// Time and value of a record; its key is the same as its value, or there is none.
     type Seen = (i64, String);
@@ -216,7 +215,7 @@ mod tests {
                 value: Some(value.as_bytes()),
                 headers: headers.headers(),
             };
-            batch.push(Topics::EVEN, b"", &record);
+            batch.push(0, b"", &record);
         }
         let parts = batch.parts().len();
         (held.take(batch), parts)

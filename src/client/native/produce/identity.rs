@@ -8,8 +8,8 @@ use kafka_protocol::messages::InitProducerIdRequest;
 use super::sequence::Identity;
 use super::verdict::{Verdict, verdict};
 use super::{Producer, Tag, failure};
+use crate::client::Error;
 use crate::client::native::network::{Peer, Response, backoff};
-use crate::error::Error;
 
 /// What is known of it.
 #[derive(Debug, Default)]

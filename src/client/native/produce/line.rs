@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::body::Body;
 use super::held::Held;
 use super::sequence::{Counted, Window};
+use crate::client::OutputTopic;
 use crate::client::native::compression::{self, Codec};
 use crate::client::native::network::{Peer, backoff};
 use crate::client::records::BATCH_HEADER;
-use crate::topics::Output;
 
 /// How bodies become batches.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub(super) struct Form {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) output: Output,
+    pub(super) output: OutputTopic,
     pub(super) partition: i32,
     waiting: VecDeque<Body>,
     pub(super) window: Window<Body>,
@@ -42,7 +42,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(output: Output, partition: i32, window: Window<Body>) -> Self {
+    pub(super) fn new(output: OutputTopic, partition: i32, window: Window<Body>) -> Self {
         Self {
             output,
             partition,
@@ -169,8 +169,7 @@ mod tests {
     use super::*;
     use crate::client::records::Headers;
     use crate::client::{Batch, Record};
-    use crate::offsets::TopicPartition;
-    use crate::topics::Topics;
+    use crate::topic_partition::TopicPartition;
 
     /// Bytes of a record below: lengths, attributes, deltas and 92 bytes of value.
     const RECORD: usize = 101;
@@ -189,7 +188,7 @@ mod tests {
                 value: Some(&[b'x'; 92]),
                 headers: Headers::default(),
             };
-            batch.push(Topics::EVEN, b"", &record);
+            batch.push(0, b"", &record);
         }
         held.take(batch)
     }
@@ -205,7 +204,7 @@ mod tests {
         };
         let start = Instant::now();
         let mut held = Held::default();
-        let mut line = Line::new(Topics::EVEN, 0, Window::new(5, false, true));
+        let mut line = Line::new(0, 0, Window::new(5, false, true));
         for (number, &records) in (0..).zip(given) {
             let slot = hold(&mut held, records);
             let since = start + Duration::from_millis(10 * number);
@@ -248,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_rest_is_longer_each_time() {
-        let mut line = Line::new(Topics::EVEN, 0, Window::new(5, false, true));
+        let mut line = Line::new(0, 0, Window::new(5, false, true));
         let back_off = (Duration::from_millis(100), Duration::from_secs(1));
         let now = Instant::now();
         let rest = |line: &mut Line| {

@@ -22,15 +22,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admin;
-use super::cluster;
 use super::compression::Codec;
+use super::metadata;
 use super::network::{Network, Peer};
+use crate::client::Error;
+use crate::client::settings::{ClientSettings, Compression, ProducerSettings, TopicSettings};
 use crate::client::{Batch, NotReady, Transaction};
-use crate::config::{Cluster, Compression, ProducerSettings, TopicSettings};
-use crate::error::Error;
-use crate::limits::WARNING_INTERVAL;
-use crate::throttle::Throttle;
-use crate::topics::{Output, Topics};
+use crate::client::{OutputTopic, Topics};
+use crate::throttle::{Throttle, WARNING_INTERVAL};
 
 use held::Held;
 use identity::Identification;
@@ -65,7 +64,7 @@ pub(crate) struct Producer {
     topic_settings: TopicSettings,
     topics: Topics,
     network: Network<Tag>,
-    cluster: cluster::Cluster,
+    cluster: metadata::Metadata,
     /// For lines that have no producer id yet.
     identification: Identification,
     /// None where it writes without one.
@@ -75,7 +74,7 @@ pub(crate) struct Producer {
     unplaced: VecDeque<(usize, usize, Instant)>,
     /// Partitions that something was sent to, or is to be.
     lines: Vec<Line>,
-    line_of: BTreeMap<(Output, i32), usize>,
+    line_of: BTreeMap<(OutputTopic, i32), usize>,
     sticky: Vec<Sticky>,
     /// The line that is asked first.
     turn: usize,
@@ -89,7 +88,7 @@ pub(crate) struct Producer {
 impl Producer {
     /// See [`Client::producer`](crate::client::Client::producer).
     pub(crate) fn new(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
@@ -111,7 +110,7 @@ impl Producer {
             topic_settings: cluster.topics.clone(),
             topics: topics.clone(),
             network: Network::new(&cluster.connection, Some(name)),
-            cluster: cluster::Cluster::new(&cluster.brokers, outputs.clone()),
+            cluster: metadata::Metadata::new(&cluster.brokers, outputs.clone()),
             identification: Identification::default(),
             transaction: transaction.map(Part::new),
             held: Held::default(),

@@ -8,8 +8,8 @@ use super::body::Body;
 use super::line::Line;
 use super::sequence::Window;
 use super::{Producer, failure};
-use crate::error::Error;
-use crate::topics::Output;
+use crate::client::Error;
+use crate::client::OutputTopic;
 
 impl Producer {
     /// Gives parts to the lines of their partitions, as long as these have not much to send.
@@ -65,7 +65,7 @@ impl Producer {
     }
 
     /// Nothing can be sent to this topic now.
-    fn topic_missing(&mut self, output: Output, now: Instant) -> Result<(), Error> {
+    fn topic_missing(&mut self, output: OutputTopic, now: Instant) -> Result<(), Error> {
         use ResponseError::{InvalidTopicException, TopicAuthorizationFailed};
         let name = self.topics.output(output);
         let Some(topic) = self.cluster.topic(name) else {
@@ -86,11 +86,11 @@ impl Producer {
     }
 
     /// Gives a body to the line of its partition. Topics of the same name have the same lines: the broker counts by partition.
-    fn line_up(&mut self, output: Output, partition: i32, body: Body) {
+    fn line_up(&mut self, output: OutputTopic, partition: i32, body: Body) {
         let name = self.topics.output(output);
         let first = self.topics.outputs.iter().position(|other| other == name);
         let output = first
-            .and_then(|first| Output::try_from(first).ok())
+            .and_then(|first| OutputTopic::try_from(first).ok())
             .unwrap_or(output);
         let (limit, idempotent) = (self.settings.max_in_flight, self.settings.idempotent);
         let lines = &mut self.lines;

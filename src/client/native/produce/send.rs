@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::ProduceRequest;
 
 use super::{Producer, Tag, failure};
+use crate::client::Error;
 use crate::client::native::network::{Peer, Reach};
-use crate::config::Acks;
-use crate::error::{Error, report};
+use crate::client::report;
+use crate::client::settings::Acks;
 
 impl Producer {
     /// Sends a body of each line, in turn, where one may be sent. Whether any was.

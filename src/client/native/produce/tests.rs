@@ -15,15 +15,15 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::Producer;
+use crate::client::Topics;
 use crate::client::batch::{Refusal, header_list};
 use crate::client::native::network::Peer;
 use crate::client::records::Headers;
-use crate::client::{Batch, Producer as _, Record, Timestamp, murmur2};
-use crate::config::{
-    Acks, Cluster, Compression, ConnectionSettings, ProducerSettings, TopicSettings,
+use crate::client::settings::{
+    Acks, ClientSettings, Compression, ConnectionSettings, ProducerSettings, TopicSettings,
 };
-use crate::offsets::TopicPartition;
-use crate::topics::Topics;
+use crate::client::{Batch, Producer as _, Record, Timestamp, murmur2};
+use crate::topic_partition::TopicPartition;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -57,7 +57,7 @@ impl Bench {
 
     fn producer(&self, settings: &ProducerSettings) -> Producer {
         let brokers = self.cluster.bootstrap_servers();
-        let cluster = Cluster {
+        let cluster = ClientSettings {
             brokers: brokers.split(',').map(str::to_owned).collect(),
             topics: TopicSettings {
                 auto_create: false,
@@ -138,7 +138,7 @@ fn push(batch: &mut Batch, offset: i64, key: Option<&[u8]>, value: &str, headers
         value: Some(value.as_bytes()),
         headers,
     };
-    batch.push(Topics::EVEN, b"", &record);
+    batch.push(0, b"", &record);
 }
 
 /// Batches of so many records each, whose values are their numbers.

@@ -9,11 +9,11 @@ use kafka_protocol::messages::{
 };
 
 use super::{Producer, Tag};
+use crate::client::Error;
 use crate::client::native::coordinator::{Coordinator, text, topic_name};
 use crate::client::native::network::{Peer, Response, backoff};
 use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
 use crate::client::transaction::Transaction;
-use crate::error::Error;
 
 /// See the module.
 #[derive(Debug)]

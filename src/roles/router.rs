@@ -2,26 +2,26 @@
 
 use std::time::Instant;
 
+use crate::client::Topics;
 use crate::client::batch::Origin;
 use crate::client::{Record, Room};
 use crate::config::Invalid;
 use crate::consumer::{Handler, Round};
 use crate::dead_letter;
+use crate::destinations;
 use crate::error::Error;
-use crate::limits::WARNING_INTERVAL;
-use crate::route::{self, Lane, Reason, Route};
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::route::{self, Output, Reason, Route};
+use crate::throttle::{Throttle, WARNING_INTERVAL};
 
 /// Decides where each record goes.
-pub(crate) struct Sorter<'a> {
+pub(crate) struct Router<'a> {
     topics: &'a Topics,
     invalid: &'a Invalid,
     round_bytes: usize,
     warnings: Throttle,
 }
 
-impl<'a> Sorter<'a> {
+impl<'a> Router<'a> {
     /// For these topics, with what is to become of a record that cannot be routed.
     pub(crate) fn new(topics: &'a Topics, invalid: &'a Invalid, round_bytes: usize) -> Self {
         Self {
@@ -33,12 +33,20 @@ impl<'a> Sorter<'a> {
     }
 }
 
-impl Handler for Sorter<'_> {
+impl Handler for Router<'_> {
     #[inline]
     fn take(&mut self, record: &Record<'_>, round: &mut Round) -> Result<Room, Error> {
         match route::route(record.value) {
-            Route::To(Lane::Even) => round.even.push(Topics::EVEN, Lane::Even.prefix(), record),
-            Route::To(Lane::Odd) => round.odd.push(Topics::ODD, Lane::Odd.prefix(), record),
+            Route::To(Output::Even) => {
+                round
+                    .even
+                    .push(destinations::EVEN, Output::Even.prefix(), record)
+            }
+            Route::To(Output::Odd) => {
+                round
+                    .odd
+                    .push(destinations::ODD, Output::Odd.prefix(), record)
+            }
             Route::Skip => round.skip(record.partition),
             Route::Invalid(reason) => self.invalid(reason, record, round)?,
         }
@@ -52,7 +60,7 @@ impl Handler for Sorter<'_> {
     }
 }
 
-impl Sorter<'_> {
+impl Router<'_> {
     #[cold]
     fn invalid(
         &mut self,
@@ -77,7 +85,7 @@ impl Sorter<'_> {
                 "skipped"
             }
             Invalid::DeadLetter(_) => {
-                let Some(output) = self.topics.dead_letter(partition.topic) else {
+                let Some(output) = destinations::dead_letter(self.topics, partition.topic) else {
                     return Err(Error::Ended("dead letters"));
                 };
                 let origin = Origin {

@@ -15,8 +15,9 @@ use std::time::Duration;
 use names::{Side, Use};
 use settings::assignors;
 
+use super::RoleName;
 use super::read::Reader;
-use super::{AssignorName, Pairs, RoleName};
+use crate::client::settings::{AssignorName, Pairs};
 use crate::properties::{Value, dotted, undotted};
 
 /// Largest number of Kafka's `int`.

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::offsets::TopicPartition;
+use crate::topic_partition::TopicPartition;
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Outcome {
     /// Acknowledged in the even topic.
     Even,
     /// Acknowledged in the odd topic.
@@ -24,25 +24,25 @@ pub(crate) enum Fate {
     Printed,
 }
 
-impl Fate {
+impl Outcome {
     const COUNT: usize = 5;
 }
 
 /// Records of one partition, or of several, since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Account {
+pub(crate) struct PartitionCounters {
     /// Records that were read.
     pub(crate) input: u64,
     /// Records at the broker that were not read yet, as it last told; none where the client does not know.
     pub(crate) lag: Option<u64>,
     /// Records that were deleted before they were read.
     pub(crate) missed: u64,
-    fates: [u64; Fate::COUNT],
+    fates: [u64; Outcome::COUNT],
 }
 
-impl Account {
+impl PartitionCounters {
     /// Records with this fate.
-    pub(crate) fn of(&self, fate: Fate) -> u64 {
+    pub(crate) fn of(&self, fate: Outcome) -> u64 {
         self.fates[fate as usize]
     }
 
@@ -73,33 +73,33 @@ impl Account {
     }
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for PartitionCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{} in, {} even, {} odd, {} dead-lettered, {} skipped, {} printed",
             self.input,
-            self.of(Fate::Even),
-            self.of(Fate::Odd),
-            self.of(Fate::DeadLettered),
-            self.of(Fate::Skipped),
-            self.of(Fate::Printed)
+            self.of(Outcome::Even),
+            self.of(Outcome::Odd),
+            self.of(Outcome::DeadLettered),
+            self.of(Outcome::Skipped),
+            self.of(Outcome::Printed)
         )
     }
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct RecordCounters {
     /// As many as partitions that were ever assigned.
     entries: BTreeMap<TopicPartition, Entry>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    account: Account,
+    account: PartitionCounters,
     /// What it was when a transaction was committed last.
-    committed: Account,
+    committed: PartitionCounters,
     /// Of a partition that has something in flight or left at the broker: since when, or since it got on last.
     waits_since: Option<Instant>,
 }
@@ -110,7 +110,7 @@ impl Entry {
     }
 }
 
-impl Ledger {
+impl RecordCounters {
     /// So many records of the partition were read.
     pub(crate) fn read(&mut self, partition: TopicPartition, records: u64, now: Instant) {
         let entry = self.entries.entry(partition).or_default();
@@ -122,7 +122,7 @@ impl Ledger {
     pub(crate) fn settle(
         &mut self,
         partition: TopicPartition,
-        fate: Fate,
+        fate: Outcome,
         records: u64,
         now: Instant,
     ) {
@@ -166,7 +166,7 @@ impl Ledger {
     /// A transaction is aborted: what was read since the last one was never read, and is nobody's to get on with.
     pub(crate) fn roll_back(&mut self) {
         for entry in self.entries.values_mut() {
-            entry.account = Account {
+            entry.account = PartitionCounters {
                 lag: entry.account.lag.map(|_| 0),
                 ..entry.committed
             };
@@ -175,14 +175,16 @@ impl Ledger {
     }
 
     /// The account of each partition.
-    pub(crate) fn accounts(&self) -> impl ExactSizeIterator<Item = (TopicPartition, &Account)> {
+    pub(crate) fn accounts(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (TopicPartition, &PartitionCounters)> {
         let entries = self.entries.iter();
         entries.map(|(&partition, entry)| (partition, &entry.account))
     }
 
     /// The sum of all accounts.
-    pub(crate) fn total(&self) -> Account {
-        let mut total = Account::default();
+    pub(crate) fn total(&self) -> PartitionCounters {
+        let mut total = PartitionCounters::default();
         for (_, account) in self.accounts() {
             total.add(account);
         }
@@ -190,7 +192,11 @@ impl Ledger {
     }
 
     /// Partitions that have not got on for so long though something waits.
-    pub(crate) fn stalled(&self, now: Instant, after: Duration) -> Vec<(TopicPartition, &Account)> {
+    pub(crate) fn stalled(
+        &self,
+        now: Instant,
+        after: Duration,
+    ) -> Vec<(TopicPartition, &PartitionCounters)> {
         let stalled = self.entries.iter().filter(|(_, entry)| {
             let since = entry.waits_since;
             since.is_some_and(|since| now.saturating_duration_since(since) >= after)
@@ -201,7 +207,7 @@ impl Ledger {
     }
 
     /// Partitions whose records do not add up, where nothing is in flight.
-    pub(crate) fn unbalanced(&self) -> Vec<(TopicPartition, &Account)> {
+    pub(crate) fn unbalanced(&self) -> Vec<(TopicPartition, &PartitionCounters)> {
         self.accounts()
             .filter(|(_, account)| account.input != account.done())
             .collect()
@@ -222,11 +228,11 @@ mod tests {
     };
 
     #[track_caller]
-    fn check(ledger: &Ledger, now: Instant, stalled: &[TopicPartition], in_flight: u64) {
-        let found = ledger.stalled(now, Duration::from_secs(30));
+    fn check(counters: &RecordCounters, now: Instant, stalled: &[TopicPartition], in_flight: u64) {
+        let found = counters.stalled(now, Duration::from_secs(30));
         let found: Vec<TopicPartition> = found.iter().map(|(partition, _)| *partition).collect();
         assert_eq!(
-            (found.as_slice(), ledger.total().in_flight()),
+            (found.as_slice(), counters.total().in_flight()),
             (stalled, in_flight)
         );
     }
@@ -234,84 +240,84 @@ mod tests {
     #[test]
     fn records_add_up() {
         let now = Instant::now();
-        let mut ledger = Ledger::default();
-        ledger.read(A, 10, now);
-        ledger.read(B, 5, now);
-        ledger.settle(A, Fate::Even, 4, now);
-        ledger.settle(A, Fate::Odd, 3, now);
-        ledger.settle(A, Fate::DeadLettered, 2, now);
-        ledger.settle(B, Fate::Printed, 5, now);
-        check(&ledger, now, &[], 1);
-        let unbalanced = |ledger: &Ledger| {
-            let found = ledger.unbalanced();
+        let mut counters = RecordCounters::default();
+        counters.read(A, 10, now);
+        counters.read(B, 5, now);
+        counters.settle(A, Outcome::Even, 4, now);
+        counters.settle(A, Outcome::Odd, 3, now);
+        counters.settle(A, Outcome::DeadLettered, 2, now);
+        counters.settle(B, Outcome::Printed, 5, now);
+        check(&counters, now, &[], 1);
+        let unbalanced = |counters: &RecordCounters| {
+            let found = counters.unbalanced();
             found
                 .iter()
                 .map(|(partition, _)| *partition)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(unbalanced(&ledger), [A]);
-        ledger.settle(A, Fate::Skipped, 1, now);
-        assert_eq!(unbalanced(&ledger), []);
+        assert_eq!(unbalanced(&counters), [A]);
+        counters.settle(A, Outcome::Skipped, 1, now);
+        assert_eq!(unbalanced(&counters), []);
         // One too many is as wrong as one too few.
-        ledger.settle(B, Fate::Printed, 1, now);
-        assert_eq!(unbalanced(&ledger), [B]);
-        let total = ledger.total();
-        assert_eq!((total.input, total.of(Fate::Even)), (15, 4));
-        assert_eq!(ledger.accounts().len(), 2);
+        counters.settle(B, Outcome::Printed, 1, now);
+        assert_eq!(unbalanced(&counters), [B]);
+        let total = counters.total();
+        assert_eq!((total.input, total.of(Outcome::Even)), (15, 4));
+        assert_eq!(counters.accounts().len(), 2);
     }
 
     #[test]
     fn what_is_aborted_was_never_read() {
         let now = Instant::now();
-        let mut ledger = Ledger::default();
-        ledger.read(A, 2, now);
-        ledger.settle(A, Fate::Even, 2, now);
-        ledger.commit();
-        ledger.read(A, 5, now);
-        ledger.settle(A, Fate::Odd, 3, now);
-        ledger.lag(A, 9, now);
-        ledger.roll_back();
-        let total = ledger.total();
-        assert_eq!((total.input, total.of(Fate::Even)), (2, 2));
-        assert_eq!((total.of(Fate::Odd), total.lag), (0, Some(0)));
-        check(&ledger, now + Duration::from_secs(99), &[], 0);
+        let mut counters = RecordCounters::default();
+        counters.read(A, 2, now);
+        counters.settle(A, Outcome::Even, 2, now);
+        counters.commit();
+        counters.read(A, 5, now);
+        counters.settle(A, Outcome::Odd, 3, now);
+        counters.lag(A, 9, now);
+        counters.roll_back();
+        let total = counters.total();
+        assert_eq!((total.input, total.of(Outcome::Even)), (2, 2));
+        assert_eq!((total.of(Outcome::Odd), total.lag), (0, Some(0)));
+        check(&counters, now + Duration::from_secs(99), &[], 0);
     }
 
     #[test]
     fn what_does_not_get_on_is_stalled() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut ledger = Ledger::default();
-        ledger.read(A, 2, at(0));
-        ledger.read(B, 1, at(10));
-        check(&ledger, at(29), &[], 3);
-        check(&ledger, at(30), &[A], 3);
-        check(&ledger, at(40), &[A, B], 3);
-        ledger.settle(A, Fate::Even, 1, at(41));
-        check(&ledger, at(70), &[B], 2);
-        check(&ledger, at(71), &[A, B], 2);
-        ledger.settle(A, Fate::Odd, 1, at(72));
-        ledger.settle(B, Fate::Odd, 1, at(72));
-        check(&ledger, at(999), &[], 0);
+        let mut counters = RecordCounters::default();
+        counters.read(A, 2, at(0));
+        counters.read(B, 1, at(10));
+        check(&counters, at(29), &[], 3);
+        check(&counters, at(30), &[A], 3);
+        check(&counters, at(40), &[A, B], 3);
+        counters.settle(A, Outcome::Even, 1, at(41));
+        check(&counters, at(70), &[B], 2);
+        check(&counters, at(71), &[A, B], 2);
+        counters.settle(A, Outcome::Odd, 1, at(72));
+        counters.settle(B, Outcome::Odd, 1, at(72));
+        check(&counters, at(999), &[], 0);
     }
 
     #[test]
     fn what_is_not_read_is_stalled() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut ledger = Ledger::default();
-        ledger.lag(A, 0, at(0));
-        check(&ledger, at(99), &[], 0);
-        ledger.lag(A, 3, at(100));
-        ledger.lag(A, 4, at(120));
-        check(&ledger, at(129), &[], 0);
-        check(&ledger, at(130), &[A], 0);
+        let mut counters = RecordCounters::default();
+        counters.lag(A, 0, at(0));
+        check(&counters, at(99), &[], 0);
+        counters.lag(A, 3, at(100));
+        counters.lag(A, 4, at(120));
+        check(&counters, at(129), &[], 0);
+        check(&counters, at(130), &[A], 0);
         // Reading is getting on.
-        ledger.read(A, 1, at(131));
-        ledger.settle(A, Fate::Skipped, 1, at(131));
-        check(&ledger, at(160), &[], 0);
-        check(&ledger, at(161), &[A], 0);
-        ledger.revoke(&[A], at(162));
-        check(&ledger, at(999), &[], 0);
+        counters.read(A, 1, at(131));
+        counters.settle(A, Outcome::Skipped, 1, at(131));
+        check(&counters, at(160), &[], 0);
+        check(&counters, at(161), &[A], 0);
+        counters.revoke(&[A], at(162));
+        check(&counters, at(999), &[], 0);
     }
 }

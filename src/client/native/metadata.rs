@@ -13,7 +13,7 @@ use super::network::{Network, Peer, Reach, backoff};
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(super) struct Metadata {
     bootstrap: Vec<String>,
     /// `host:port` of each broker, by its id.
     brokers: BTreeMap<i32, String>,
@@ -54,7 +54,7 @@ impl Topic {
     }
 }
 
-impl Cluster {
+impl Metadata {
     /// Nothing is known yet but the configured brokers.
     pub(super) fn new<'a>(bootstrap: &[String], topics: impl Iterator<Item = &'a str>) -> Self {
         Self {
@@ -187,7 +187,7 @@ impl Cluster {
         }
     }
 
-    /// When [`Cluster::ask`] will have something to do, at the latest.
+    /// When [`Metadata::ask`] will have something to do, at the latest.
     pub(super) fn due<T>(&self, network: &Network<T>) -> Option<Instant> {
         if self.asked {
             return None;

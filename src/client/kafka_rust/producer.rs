@@ -8,13 +8,12 @@ use ::kafka::client::{KafkaClient, ProduceConfirm, ProduceMessage, RequiredAcks}
 use ::kafka::error::{Error as KafkaError, KafkaCode};
 
 use super::{connect, provision, words};
+use crate::client::Error;
+use crate::client::Topics;
 use crate::client::batch::{Place, Refusal};
+use crate::client::settings::ClientSettings;
 use crate::client::{Batch, NotReady, murmur2};
-use crate::config::Cluster;
-use crate::error::Error;
-use crate::limits::WARNING_INTERVAL;
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::throttle::{Throttle, WARNING_INTERVAL};
 
 /// How long the broker may take to have a batch acknowledged by all in-sync replicas (Kafka's `request.timeout.ms`).
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
@@ -49,7 +48,7 @@ struct Sending {
 
 impl Producer {
     /// See [`Client::producer`](crate::client::Client::producer).
-    pub(super) fn new(cluster: &Cluster, topics: &Topics) -> Self {
+    pub(super) fn new(cluster: &ClientSettings, topics: &Topics) -> Self {
         Self {
             brokers: cluster.brokers.clone(),
             auto_create: cluster.topics.auto_create,

@@ -9,14 +9,13 @@ use ::kafka::client::{CommitOffset, FetchGroupOffset, FetchOffset, FetchPartitio
 use ::kafka::error::{Error as KafkaError, KafkaCode};
 
 use super::{connect, provision, words};
+use crate::client::Error;
+use crate::client::Topics;
 use crate::client::records::Headers;
+use crate::client::settings::{ClientSettings, Group, StartOffset, Subscription};
 use crate::client::{Event, NotReady, Record, Room};
-use crate::config::{Cluster, Group, StartOffset, Subscription};
-use crate::error::Error;
-use crate::limits::WARNING_INTERVAL;
-use crate::offsets::{NextOffset, TopicPartition};
-use crate::throttle::Throttle;
-use crate::topics::Topics;
+use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// Bytes asked for of a partition at first; doubled, up to the second, where a record does not fit (Fetch version 0 then answers nothing).
 const FETCH_BYTES: (i32, i32) = (1 << 20, 1 << 26);
@@ -55,7 +54,7 @@ struct Fetched {
 
 impl Consumer {
     /// See [`Client::consumer`](crate::client::Client::consumer).
-    pub(super) fn new(cluster: &Cluster, input: &Subscription, topics: &Topics) -> Self {
+    pub(super) fn new(cluster: &ClientSettings, input: &Subscription, topics: &Topics) -> Self {
         Self {
             brokers: cluster.brokers.clone(),
             client: connect(&cluster.brokers),

@@ -3,9 +3,9 @@
 use ::kafka::client::KafkaClient;
 
 use super::{api_versions, words};
+use crate::client::Error;
 use crate::client::NotReady;
-use crate::error::Error;
-use crate::topics::Topics;
+use crate::client::Topics;
 
 /// Ends with a sentence on a broker that this client cannot speak to.
 pub(super) fn check_broker(brokers: &[String]) -> Result<(), NotReady> {

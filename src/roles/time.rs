@@ -1,26 +1,24 @@
 //! The role `time`: sends the time, as Spring's time source does. One thread, `time`, owns the producer and does both.
 
-mod pattern;
-
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use jiff::ZonedDateTime;
 
-pub(crate) use pattern::DatePattern;
-
+use crate::client;
+use crate::client::Topics;
 use crate::client::batch::{Refused, header_list};
+use crate::client::settings::ClientSettings;
 use crate::client::{Batch, Client, Producer, Record, Timestamp};
-use crate::config::{Cluster, Pace, TimeSettings};
+use crate::config::{Pace, TimeSettings};
 use crate::error::Error;
 use crate::health::Health;
 use crate::limits::{
     ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, POLL, ROUND_RECORDS, UNACKNOWLEDGED_AFTER,
 };
-use crate::offsets::TopicPartition;
 use crate::prepare::prepare;
 use crate::thread::Stop;
-use crate::topics::Topics;
+use crate::topic_partition::TopicPartition;
 
 /// Headers of a record from Spring's time source (captured from one: Spring Boot 3.5, `spring-time-supplier` 5.1.1).
 const HEADERS: [(&str, &[u8]); 2] = [
@@ -36,7 +34,7 @@ const PENDING_BYTES: usize = 512 * 1024;
 
 /// Body of the thread: until stopped. With `limit` only so many times are sent.
 pub(crate) fn run<C: Client>(
-    cluster: &Cluster,
+    cluster: &ClientSettings,
     settings: &TimeSettings,
     limit: Option<u64>,
     health: &Health,
@@ -148,13 +146,14 @@ impl<P: Producer> Source<'_, P> {
     fn take_delivered(&mut self) -> Result<(), Error> {
         while let Some(batch) = self.producer.delivered() {
             if let Some(Refused { reason, .. }) = batch.refused.first() {
-                return Err(Error::Kafka {
+                return Err(client::Error::Kafka {
                     operation: "produce",
                     reason: format!(
                         "topic {} refused the record: {reason}",
                         self.settings.output
                     ),
-                });
+                }
+                .into());
             }
             self.health.sent.fetch_add(batch.len() as u64, Relaxed);
             self.unacknowledged_since = (self.producer.in_flight() > 0).then(Instant::now);
@@ -208,7 +207,9 @@ mod tests {
 
     use super::*;
     use crate::client::NotReady;
-    use crate::config::{Poller, ProducerSettings};
+    use crate::client::settings::ProducerSettings;
+    use crate::config::Poller;
+    use crate::date_pattern::DatePattern;
 
     /// A producer whose brokers are away: it takes nothing. It has the source stopped at the first wait as long as waits can be.
     struct Away {
@@ -221,15 +222,15 @@ mod tests {
             Ok(())
         }
 
-        fn send(&mut self, _batch: Batch) -> Result<(), Error> {
-            Err(Error::Ended("a batch was sent"))
+        fn send(&mut self, _batch: Batch) -> Result<(), client::Error> {
+            Err(client::Error::Aborted("a batch was sent".to_owned()))
         }
 
         fn accepts(&self) -> bool {
             false
         }
 
-        fn poll(&mut self, timeout: Duration) -> Result<(), Error> {
+        fn poll(&mut self, timeout: Duration) -> Result<(), client::Error> {
             self.polls += 1;
             if timeout == POLL {
                 self.stop.begin(Instant::now());

@@ -12,6 +12,63 @@ pub(crate) const DEFAULT_MEMORY: usize = 16 * 1024 * 1024;
 /// `transaction.timeout.ms`, where it is not given.
 pub(crate) const DEFAULT_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Where Kafka is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientSettings {
+    /// Bootstrap brokers, each `host:port` (an IPv6 host in brackets); at least one.
+    pub(crate) brokers: Vec<String>,
+    /// Making of missing topics.
+    pub(crate) topics: TopicSettings,
+    /// How they are connected to and asked.
+    pub(crate) connection: ConnectionSettings,
+    /// `parity-router.memory`, in bytes: bounds everything the router holds.
+    pub(crate) memory: usize,
+    /// What was given for all clients, as librdkafka takes it.
+    pub(crate) librdkafka: Pairs,
+}
+
+/// What is read, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    /// Input topics; at least one, all different.
+    pub(crate) topics: Vec<String>,
+    /// Consumer group.
+    pub(crate) group: Group,
+    /// Where a group without a committed offset starts.
+    pub(crate) start_offset: StartOffset,
+    /// How it is read.
+    pub(crate) consumer: ConsumerSettings,
+}
+
+/// The consumer group (`spring.cloud.stream.bindings.input.group`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Offsets are committed under this name.
+    Named(String),
+    /// Spring's anonymous subscription: from the latest record, nothing is committed.
+    Anonymous,
+}
+
+/// Where a group without a committed offset starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartOffset {
+    /// At the oldest record there is.
+    Earliest,
+    /// At what comes from now on.
+    Latest,
+}
+
+/// Making of missing topics, as Spring's Kafka binder does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicSettings {
+    /// `spring.cloud.stream.kafka.binder.autoCreateTopics`
+    pub(crate) auto_create: bool,
+    /// `spring.cloud.stream.kafka.binder.minPartitionCount`, at least 1.
+    pub(crate) min_partition_count: i32,
+    /// `spring.cloud.stream.kafka.binder.replicationFactor`; -1 means the broker's default.
+    pub(crate) replication_factor: i16,
+}
+
 /// How brokers are connected to and asked. Of the client `native`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectionSettings {
@@ -121,7 +178,7 @@ impl AssignorName {
     }
 
     /// The simple name of its class in `org.apache.kafka.clients.consumer`.
-    pub(super) fn class(self) -> &'static str {
+    pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Range => "RangeAssignor",
             Self::RoundRobin => "RoundRobinAssignor",

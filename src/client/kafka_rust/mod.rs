@@ -15,11 +15,10 @@ use std::sync::Arc;
 use ::kafka::client::{GroupOffsetStorage, KafkaClient};
 use ::kafka::error::Error as KafkaError;
 
-use super::{Bounds, Client, Transaction};
-use crate::config::{Cluster, ProducerSettings, Subscription};
-use crate::error::Error;
-use crate::limits::BOUNDS;
-use crate::topics::Topics;
+use super::{Bounds, Client, RECORD_BY_RECORD, Transaction};
+use crate::client::Error;
+use crate::client::Topics;
+use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 
 /// See the module.
 #[derive(Debug)]
@@ -29,12 +28,12 @@ impl Client for KafkaRust {
     type Consumer = consumer::Consumer;
     type Producer = producer::Producer;
 
-    fn bounds(_cluster: &Cluster) -> Bounds {
-        BOUNDS
+    fn bounds(_cluster: &ClientSettings) -> Bounds {
+        RECORD_BY_RECORD
     }
 
     fn consumer(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         _transaction: Option<&Arc<Transaction>>,
@@ -43,7 +42,7 @@ impl Client for KafkaRust {
     }
 
     fn producer(
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         _settings: &ProducerSettings,
         topics: &Topics,
         _name: &'static str,

@@ -1,29 +1,26 @@
 //! The role `log`: prints records, as Spring's log sink does. The thread `consumer` reads and commits; printing is its handler here.
 
-mod expression;
-
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::str;
 use std::time::Instant;
 
-pub(crate) use expression::Expression;
-use expression::Message;
-
+use crate::client::Topics;
+use crate::client::settings::{ClientSettings, Group};
 use crate::client::{Client, Record, Room};
-use crate::config::{Cluster, Group, LogSettings};
-use crate::consumer::{self, Handler, Lanes, Round};
+use crate::config::LogSettings;
+use crate::consumer::{self, ConsumerChannels, Handler, Round};
+use crate::counters::Outcome;
 use crate::error::Error;
+use crate::expression::Message;
 use crate::health::Health;
-use crate::ledger::Fate;
 use crate::limits::ROUND_BYTES;
 use crate::thread::Stop;
-use crate::topics::Topics;
 
 /// Body of the thread: prints to standard output until stopped. `line` appends the line for a text.
 pub(crate) fn run<C: Client>(
-    cluster: &Cluster,
+    cluster: &ClientSettings,
     settings: &LogSettings,
     line: impl Fn(&mut Vec<u8>, &str),
     health: &Health,
@@ -45,7 +42,7 @@ pub(crate) fn run<C: Client>(
     let group = &settings.input.group;
     consumer::run(
         consumer,
-        Lanes::closed(C::bounds(cluster)),
+        ConsumerChannels::closed(C::bounds(cluster)),
         printer,
         group,
         &topics,
@@ -93,9 +90,9 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
         self.lines.clear();
         self.lines.shrink_to(ROUND_BYTES);
         let now = Instant::now();
-        let mut ledger = self.health.ledger();
+        let mut counters = self.health.counters();
         for progress in round.progress() {
-            ledger.settle(progress.partition, Fate::Printed, progress.read, now);
+            counters.settle(progress.partition, Outcome::Printed, progress.read, now);
         }
         Ok(())
     }
@@ -179,7 +176,8 @@ mod tests {
     use super::*;
     use crate::client::Timestamp;
     use crate::client::batch::header_list;
-    use crate::offsets::TopicPartition;
+    use crate::expression::Expression;
+    use crate::topic_partition::TopicPartition;
 
     #[track_caller]
     fn check(expression: &str, value: Option<&[u8]>, expected: &str) {

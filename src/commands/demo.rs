@@ -12,20 +12,22 @@ use jiff::ZonedDateTime;
 use log::{Level, LevelFilter};
 
 use crate::cli::DemoSettings;
+use crate::client::settings::{
+    ClientSettings, ConsumerSettings, Group, ProducerSettings, StartOffset, Subscription,
+};
 use crate::client::{EmbeddedBroker, Librdkafka};
 use crate::config::{
-    Cluster, Config, ConsumerSettings, DEFAULT_STALL_TIMEOUT, Group, LogSettings, Pace, Poller,
-    ProducerSettings, RoleName, StartOffset, Subscription, TimeSettings,
+    Config, DEFAULT_STALL_TIMEOUT, LogSettings, Pace, Poller, RoleName, TimeSettings,
 };
+use crate::counters::Outcome;
+use crate::date_pattern::DatePattern;
 use crate::error::Error;
+use crate::expression::Expression;
 use crate::health::Health;
-use crate::ledger::Fate;
 use crate::limits::POLL;
 use crate::logger;
 use crate::properties::Properties;
 use crate::roles;
-use crate::roles::log::Expression;
-use crate::roles::time::DatePattern;
 use crate::service::Service;
 use crate::thread::{self, Event, Running, Stop};
 
@@ -82,7 +84,7 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
         let events = loggers.events.clone();
         move || {
             while !stop.is_set()
-                && count.is_none_or(|count| health.ledger().total().of(Fate::Printed) < count)
+                && count.is_none_or(|count| health.counters().total().of(Outcome::Printed) < count)
             {
                 std::thread::sleep(POLL);
             }
@@ -95,9 +97,9 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
     let router = service.health().clone();
     let routed = service.run();
     let until = Instant::now() + PRINTED_WITHIN;
-    let total = router.ledger().total();
-    let (even, odd) = (total.of(Fate::Even), total.of(Fate::Odd));
-    let printed = || loggers.health.ledger().total().of(Fate::Printed);
+    let total = router.counters().total();
+    let (even, odd) = (total.of(Outcome::Even), total.of(Outcome::Odd));
+    let printed = || loggers.health.counters().total().of(Outcome::Printed);
     while routed.is_ok() && printed() < even + odd && Instant::now() < until {
         std::thread::sleep(POLL / 10);
     }
@@ -157,7 +159,7 @@ struct Loggers {
 impl Loggers {
     fn start(
         &self,
-        cluster: &Cluster,
+        cluster: &ClientSettings,
         name: &'static str,
         topic: &str,
         colour: &'static str,
@@ -168,9 +170,9 @@ impl Loggers {
                 // There is one of each, and nothing is left to go on with.
                 group: Group::Anonymous,
                 start_offset: StartOffset::Earliest,
-                stall_timeout: DEFAULT_STALL_TIMEOUT,
                 consumer: ConsumerSettings::default(),
             },
+            stall_timeout: DEFAULT_STALL_TIMEOUT,
             name: "log-sink".to_owned(),
             level: Level::Info,
             expression: Expression::default(),
@@ -196,7 +198,7 @@ impl Loggers {
 /// Starts the time source: the role `time`, with the demo's rate.
 fn start_time(
     settings: &DemoSettings,
-    cluster: Cluster,
+    cluster: ClientSettings,
     topic: &str,
     health: &Arc<Health>,
     stop: Stop,

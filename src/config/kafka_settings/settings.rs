@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::judge::other_clients;
 use super::{ASSIGNORS, INSTANCE_ID, Place};
-use crate::config::client::DEFAULT_TRANSACTION_TIMEOUT;
-use crate::config::read::{Reader, is_topic};
-use crate::config::{
-    Acks, AssignorName, ClientKind, Compression, ConnectionSettings, ConsumerSettings,
-    DEFAULT_MEMORY, GroupProtocol, InstanceShare, Isolation, ProducerSettings, StartOffset,
+use crate::client::settings::DEFAULT_TRANSACTION_TIMEOUT;
+use crate::client::settings::{
+    Acks, AssignorName, Compression, ConnectionSettings, ConsumerSettings, DEFAULT_MEMORY,
+    GroupProtocol, InstanceShare, Isolation, ProducerSettings, StartOffset,
 };
+use crate::config::ClientKind;
+use crate::config::read::{Reader, is_topic};
 
 /// Bounds of `parity-router.memory`: below, a single record of Kafka's usual limit has no room on its way in and out; above, it is a mistake.
 const MEMORY: RangeInclusive<usize> = 4 * MEGABYTE..=1024 * MEGABYTE;
