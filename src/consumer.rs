@@ -2,14 +2,15 @@
 //! they have delivered. It owns the consumer and the offset tracker; it never waits for a producer without polling the group in between.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::client;
 use crate::client::Topics;
-use crate::client::settings::Group;
-use crate::client::{Batch, Bounds, Consumer, Event, Record, Room};
+use crate::client::settings::GroupId;
+use crate::client::{Batch, Bounds, Consumer, ConsumerEvent, Record};
 use crate::counters::Outcome;
 use crate::error::Error;
 use crate::health::Health;
@@ -54,16 +55,20 @@ impl ConsumerChannels {
 
 /// What is done with the records that are read: where the roles differ.
 pub(crate) trait Handler {
-    /// Takes a record: into a batch of the round, or to be done with by the next [`Handler::settle`]. Fails on what ends the program.
-    fn take(&mut self, record: &Record<'_>, round: &mut Round) -> Result<Room, Error>;
+    /// Takes a record: into a batch of the poll_batch, or to be done with by the next [`Handler::settle`]. Fails on what ends the program.
+    fn take(
+        &mut self,
+        record: &Record<'_>,
+        poll_batch: &mut PollBatch,
+    ) -> Result<ControlFlow<()>, Error>;
 
-    /// Called behind the last record of a round. What is in no batch of it is done when this returns: its offsets may be committed then.
-    fn settle(&mut self, round: &Round) -> Result<(), Error>;
+    /// Called behind the last record of a poll_batch. What is in no batch of it is done when this returns: its offsets may be committed then.
+    fn settle(&mut self, poll_batch: &PollBatch) -> Result<(), Error>;
 }
 
 /// What one poll brought.
 #[derive(Debug)]
-pub(crate) struct Round {
+pub(crate) struct PollBatch {
     /// What is for `producer-even`.
     pub(crate) even: Batch,
     /// What is for `producer-odd`.
@@ -73,12 +78,12 @@ pub(crate) struct Round {
     records: usize,
 }
 
-/// How a round gets on with a partition.
+/// How a poll_batch gets on with a partition.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Which.
     pub(crate) partition: TopicPartition,
-    /// The offset where it stands after the round.
+    /// The offset where it stands after the poll_batch.
     next: i64,
     /// Records that were read.
     pub(crate) read: u64,
@@ -86,7 +91,7 @@ pub(crate) struct Progress {
     skipped: u64,
 }
 
-impl Round {
+impl PollBatch {
     /// How it gets on with each partition.
     pub(crate) fn progress(&self) -> &[Progress] {
         &self.progress
@@ -123,7 +128,7 @@ pub(crate) fn run<C: Consumer>(
     consumer: C,
     outputs: ConsumerChannels,
     handler: impl Handler,
-    group: &Group,
+    group: &GroupId,
     topics: &Topics,
     health: &Health,
     stop: &Stop,
@@ -138,7 +143,7 @@ pub(crate) fn run<C: Consumer>(
         spare_progress: Vec::new(),
         tracker: OffsetTracker::default(),
         assigned: Vec::new(),
-        commits: matches!(group, Group::Named(_)),
+        commits: matches!(group, GroupId::Named(_)),
         commit_after: now,
         is_transactional: outputs.is_transactional,
         transaction: Stage::Open,
@@ -187,14 +192,14 @@ struct Reader<'a, C: Consumer, T> {
     tick_after: Instant,
     /// Some partition does not get on, and that is told.
     stalled: bool,
-    /// Since when there has been no room for another round.
+    /// Since when there has been no room for another poll_batch.
     full_since: Option<Instant>,
     paused: bool,
     handler: T,
     topics: &'a Topics,
     commit_warnings: Throttle,
     /// Rebalances that were told while the last one's commit was waited for.
-    rebalances: VecDeque<Event>,
+    rebalances: VecDeque<ConsumerEvent>,
     health: &'a Health,
 }
 
@@ -206,7 +211,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             self.commit_if_due()?;
             if self.transaction != Stage::Open {
                 self.end_transaction()?;
-            } else if self.tracker.in_flight() >= self.bounds.rounds {
+            } else if self.tracker.in_flight() >= self.bounds.poll_batches {
                 self.wait_for_room()?;
             } else {
                 if self.paused {
@@ -214,23 +219,23 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     self.paused = false;
                 }
                 self.full_since = None;
-                self.round()?;
+                self.poll_batch()?;
             }
             self.take_events()?;
         }
         Ok(())
     }
 
-    /// One round: what a poll brings, sorted into a batch for each output.
-    fn round(&mut self) -> Result<(), Error> {
-        let mut round = Round {
+    /// One poll_batch: what a poll brings, sorted into a batch for each output.
+    fn poll_batch(&mut self) -> Result<(), Error> {
+        let mut poll_batch = PollBatch {
             even: self.spare_batch(),
             odd: self.spare_batch(),
             progress: std::mem::take(&mut self.spare_progress),
             records: 0,
         };
         let mut failure = None;
-        let most = self.bounds.round_records;
+        let most = self.bounds.poll_batch_records;
         let timeout = if self.is_transactional {
             // What was read last is to be seen soon.
             POLL.min(self.commit_after.saturating_duration_since(Instant::now()))
@@ -240,40 +245,42 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         let Self {
             consumer, handler, ..
         } = self;
-        let polled = consumer.poll(timeout, |record| match handler.take(&record, &mut round) {
-            Ok(room) => {
-                round.records += 1;
-                let progress = round.of(record.partition);
-                progress.next = record.offset + 1;
-                progress.read += 1;
-                if round.records < most {
-                    room
-                } else {
-                    Room::Full
+        let polled = consumer.poll(timeout, |record| {
+            match handler.take(&record, &mut poll_batch) {
+                Ok(flow) => {
+                    poll_batch.records += 1;
+                    let progress = poll_batch.of(record.partition);
+                    progress.next = record.offset + 1;
+                    progress.read += 1;
+                    if poll_batch.records < most {
+                        flow
+                    } else {
+                        ControlFlow::Break(())
+                    }
                 }
-            }
-            Err(error) => {
-                failure = Some(error);
-                Room::Full
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
             }
         });
         if failure.is_none() {
             while let Some((partition, next)) = self.consumer.passed() {
-                round.of(partition).next = next;
+                poll_batch.of(partition).next = next;
             }
         }
-        self.count(&round);
-        self.handler.settle(&round)?;
-        self.dispatch(round)?;
+        self.count(&poll_batch);
+        self.handler.settle(&poll_batch)?;
+        self.dispatch(poll_batch)?;
         polled?;
         failure.map_or(Ok(()), Err)
     }
 
-    fn count(&self, round: &Round) {
-        if round.records > 0 {
+    fn count(&self, poll_batch: &PollBatch) {
+        if poll_batch.records > 0 {
             let now = Instant::now();
             let mut counters = self.health.counters();
-            for progress in &round.progress {
+            for progress in &poll_batch.progress {
                 let Progress {
                     partition,
                     read,
@@ -286,38 +293,38 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         }
     }
 
-    fn dispatch(&mut self, mut round: Round) -> Result<(), Error> {
+    fn dispatch(&mut self, mut poll_batch: PollBatch) -> Result<(), Error> {
         let Some([even, odd]) = &self.outputs else {
             return Ok(());
         };
-        let number = self.tracker.next_round();
+        let number = self.tracker.next_poll_batch();
         let mut batches = 0;
         for (mut batch, output, thread) in [
-            (round.even, even, "producer-even"),
-            (round.odd, odd, "producer-odd"),
+            (poll_batch.even, even, "producer-even"),
+            (poll_batch.odd, odd, "producer-odd"),
         ] {
             if batch.is_empty() {
                 self.spare.push(batch);
                 continue;
             }
-            batch.round = number;
+            batch.poll_batch = number;
             batches += 1;
             // There is room: no more rounds are in flight than the channel holds. It fails when the producer has ended.
             output.try_send(batch).map_err(|_| Error::Ended(thread))?;
         }
-        if !round.progress.is_empty() {
-            let ends = round.progress.drain(..);
+        if !poll_batch.progress.is_empty() {
+            let ends = poll_batch.progress.drain(..);
             let ends = ends.map(|progress| (progress.partition, progress.next));
             self.tracker.dispatch(batches, ends.collect());
         }
-        self.spare_progress = round.progress;
+        self.spare_progress = poll_batch.progress;
         Ok(())
     }
 
     fn spare_batch(&mut self) -> Batch {
         self.spare
             .pop()
-            .unwrap_or_else(|| Batch::new(self.bounds.part_bytes))
+            .unwrap_or_else(|| Batch::new(self.bounds.record_set_bytes))
     }
 
     fn take_delivered(&mut self) {
@@ -327,8 +334,8 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
     }
 
     fn settle(&mut self, mut batch: Batch) {
-        self.tracker.deliver(batch.round);
-        batch.clear(self.bounds.part_bytes.next_power_of_two());
+        self.tracker.deliver(batch.poll_batch);
+        batch.clear(self.bounds.record_set_bytes.next_power_of_two());
         self.spare.push(batch);
     }
 
@@ -339,12 +346,12 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             self.settle(batch);
             return Ok(());
         }
-        self.consumer.serve()?;
+        self.consumer.poll_group()?;
         let full_since = *self.full_since.get_or_insert_with(Instant::now);
         if !self.paused && full_since.elapsed() >= PAUSE_AFTER {
             log::warn!(
                 "{} rounds in flight and none delivered for {PAUSE_AFTER:?}: the input is paused",
-                self.bounds.rounds
+                self.bounds.poll_batches
             );
             self.consumer.pause()?;
             self.paused = true;
@@ -360,7 +367,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         let mut lent = false;
         self.consumer.poll(timeout, |_| {
             lent = true;
-            Room::Full
+            ControlFlow::Break(())
         })?;
         if lent {
             // Passed over, it would be lost with the next commit: rather stop here.
@@ -377,10 +384,10 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         while let Some(event) = self
             .rebalances
             .pop_front()
-            .or_else(|| self.consumer.event())
+            .or_else(|| self.consumer.next_event())
         {
             match event {
-                Event::Assigned(partitions) => {
+                ConsumerEvent::Assigned(partitions) => {
                     log::info!(
                         "partitions assigned: {}",
                         self.topics.partitions(&partitions)
@@ -392,7 +399,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                         self.consumer.pause()?;
                     }
                 }
-                Event::Revoked(partitions) => {
+                ConsumerEvent::Revoked(partitions) => {
                     self.consumer.pause()?;
                     let deadline = Instant::now() + REVOKE_WITHIN;
                     self.await_deliveries(deadline)?;
@@ -402,20 +409,20 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     self.abort_unless_committed("partitions are revoked")?;
                     self.give_up(&partitions)?;
                 }
-                Event::Lost(partitions) => {
+                ConsumerEvent::Lost(partitions) => {
                     self.abort_unless_committed("partitions are lost")?;
                     log::warn!(
                         "partitions lost: what of them is in flight will be routed again by another member"
                     );
                     self.give_up(&partitions)?;
                 }
-                Event::Missed(partition, records) => {
+                ConsumerEvent::RecordsLost(partition, records) => {
                     self.health.counters().miss(partition, records);
                 }
-                Event::Committed(offsets) => self.confirm(&offsets),
-                Event::CommitFailed(reason) => self.warn_commit(&reason),
-                Event::Unavailable(reason) => self.unavailable(&reason),
-                Event::Available => self.available(),
+                ConsumerEvent::Committed(offsets) => self.confirm(&offsets),
+                ConsumerEvent::CommitFailed(reason) => self.warn_commit(&reason),
+                ConsumerEvent::Unavailable(reason) => self.unavailable(&reason),
+                ConsumerEvent::Available => self.available(),
             }
         }
         Ok(())
@@ -529,7 +536,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             if self.transaction == Stage::Open {
                 self.transaction = Stage::Ending;
                 if self.has_open_transaction() {
-                    self.consumer.announce_commit()?;
+                    self.consumer.prepare_commit()?;
                 }
             }
             return Ok(());
@@ -552,7 +559,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             {
                 Ok(batch) => self.settle(batch),
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {
-                    self.consumer.serve()?;
+                    self.consumer.poll_group()?;
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
@@ -574,21 +581,23 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                 pending = false;
             }
             self.poll_events(POLL / 10)?;
-            while let Some(event) = self.consumer.event() {
+            while let Some(event) = self.consumer.next_event() {
                 match event {
-                    Event::Missed(partition, records) => {
+                    ConsumerEvent::RecordsLost(partition, records) => {
                         self.health.counters().miss(partition, records);
                     }
-                    Event::Committed(confirmed) => self.confirm(&confirmed),
-                    Event::CommitFailed(reason) => {
+                    ConsumerEvent::Committed(confirmed) => self.confirm(&confirmed),
+                    ConsumerEvent::CommitFailed(reason) => {
                         self.warn_commit(&reason);
                         pending = true;
                     }
-                    Event::Unavailable(reason) => self.unavailable(&reason),
-                    Event::Available => self.available(),
+                    ConsumerEvent::Unavailable(reason) => self.unavailable(&reason),
+                    ConsumerEvent::Available => self.available(),
                     // Their turn is after this wait, which is in vain where partitions are lost.
-                    Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => {
-                        lost |= matches!(event, Event::Lost(_));
+                    ConsumerEvent::Assigned(_)
+                    | ConsumerEvent::Revoked(_)
+                    | ConsumerEvent::Lost(_) => {
+                        lost |= matches!(event, ConsumerEvent::Lost(_));
                         self.rebalances.push_back(event);
                     }
                 }

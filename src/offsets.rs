@@ -1,6 +1,6 @@
 //! Which offset may be committed, per partition. Pure; owned by the consumer thread.
 //!
-//! Records are dispatched in rounds: what one poll brought, at most one batch for each output. A round is done when all its batches
+//! Records are dispatched in poll_batches: what one poll brought, at most one batch for each output. A poll_batch is done when all its batches
 //! are delivered. Rounds are done in any order, but only those without an undone one before them count: an offset may be committed
 //! when every record below it has been delivered, out of both producers.
 
@@ -8,17 +8,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::topic_partition::{NextOffset, TopicPartition};
 
-/// Identifies a round; they are numbered from 0 in the order of dispatch.
-pub(crate) type Round = u64;
+/// Identifies a poll_batch; they are numbered from 0 in the order of dispatch.
+pub(crate) type PollBatchId = u64;
 
 /// Meeting point of what was dispatched and what was delivered.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(crate) struct OffsetTracker {
     /// Rounds in flight, oldest first; the front one is never done.
-    rounds: VecDeque<InFlight>,
-    /// Number of the front round, or of the next one where none is in flight.
-    first: Round,
+    poll_batches: VecDeque<InFlight>,
+    /// Number of the front poll_batch, or of the next one where none is in flight.
+    first: PollBatchId,
     /// The next offset of each partition, all below it delivered.
     delivered: BTreeMap<TopicPartition, i64>,
     /// What the broker has confirmed.
@@ -30,28 +30,28 @@ pub(crate) struct OffsetTracker {
 struct InFlight {
     /// Batches not yet delivered.
     batches: usize,
-    /// Where each partition stands after this round.
+    /// Where each partition stands after this poll_batch.
     ends: Vec<NextOffset>,
 }
 
 impl OffsetTracker {
-    /// The number that the next dispatched round will have.
-    pub(crate) fn next_round(&self) -> Round {
-        self.first + self.rounds.len() as Round
+    /// The number that the next dispatched poll_batch will have.
+    pub(crate) fn next_poll_batch(&self) -> PollBatchId {
+        self.first + self.poll_batches.len() as PollBatchId
     }
 
-    /// A round of so many batches goes out, after which the partitions stand at `ends`. It may have none: all its records were skipped.
+    /// A poll_batch of so many batches goes out, after which the partitions stand at `ends`. It may have none: all its records were skipped.
     pub(crate) fn dispatch(&mut self, batches: usize, ends: Vec<NextOffset>) {
-        self.rounds.push_back(InFlight { batches, ends });
+        self.poll_batches.push_back(InFlight { batches, ends });
         self.settle();
     }
 
-    /// A batch of `round` is delivered.
-    pub(crate) fn deliver(&mut self, round: Round) {
-        let index = round
+    /// A batch of `poll_batch` is delivered.
+    pub(crate) fn deliver(&mut self, poll_batch: PollBatchId) {
+        let index = poll_batch
             .checked_sub(self.first)
             .and_then(|index| usize::try_from(index).ok());
-        if let Some(in_flight) = index.and_then(|index| self.rounds.get_mut(index)) {
+        if let Some(in_flight) = index.and_then(|index| self.poll_batches.get_mut(index)) {
             in_flight.batches = in_flight.batches.saturating_sub(1);
         }
         self.settle();
@@ -59,7 +59,7 @@ impl OffsetTracker {
 
     /// Rounds not yet done.
     pub(crate) fn in_flight(&self) -> usize {
-        self.rounds.len()
+        self.poll_batches.len()
     }
 
     /// What may be committed and is not confirmed yet. It can be less than what is: where a topic was made anew, or has lost its end, its
@@ -89,8 +89,8 @@ impl OffsetTracker {
 
     /// These partitions are another consumer's now: nothing of them may be committed any more, even if a delivery is still to come.
     pub(crate) fn revoke(&mut self, partitions: &[TopicPartition]) {
-        for round in &mut self.rounds {
-            round
+        for poll_batch in &mut self.poll_batches {
+            poll_batch
                 .ends
                 .retain(|(partition, _)| !partitions.contains(partition));
         }
@@ -100,11 +100,15 @@ impl OffsetTracker {
         }
     }
 
-    /// Takes the done rounds from the front.
+    /// Takes the done poll_batches from the front.
     fn settle(&mut self) {
-        while self.rounds.front().is_some_and(|round| round.batches == 0) {
-            if let Some(round) = self.rounds.pop_front() {
-                for (partition, next) in round.ends {
+        while self
+            .poll_batches
+            .front()
+            .is_some_and(|poll_batch| poll_batch.batches == 0)
+        {
+            if let Some(poll_batch) = self.poll_batches.pop_front() {
+                for (partition, next) in poll_batch.ends {
                     let before = self.delivered.insert(partition, next);
                     // Back to an earlier place: what the broker holds from now on is known by the next confirmation.
                     if before.is_some_and(|before| before > next) {
@@ -159,12 +163,12 @@ mod tests {
         let mut tracker = OffsetTracker::default();
         tracker.dispatch(1, vec![(A, 10)]);
         tracker.dispatch(1, vec![(A, 20), (B, 5)]);
-        assert_eq!(tracker.next_round(), 2);
+        assert_eq!(tracker.next_poll_batch(), 2);
         tracker.deliver(1);
         check(&tracker, &[], 2);
         tracker.deliver(0);
         check(&tracker, &[(A, 20), (B, 5)], 0);
-        assert_eq!(tracker.next_round(), 2);
+        assert_eq!(tracker.next_poll_batch(), 2);
     }
 
     #[test]
@@ -212,14 +216,14 @@ mod tests {
         check(&tracker, &[], 1);
         tracker.deliver(1);
         check(&tracker, &[(B, 1)], 0);
-        // A delivery of a round that is long done, or of none, changes nothing.
+        // A delivery of a poll_batch that is long done, or of none, changes nothing.
         tracker.deliver(0);
         tracker.deliver(99);
         check(&tracker, &[(B, 1)], 0);
     }
 
     proptest! {
-        /// Whatever the order of deliveries: the committable offset is that of the longest prefix of done rounds.
+        /// Whatever the order of deliveries: the committable offset is that of the longest prefix of done poll_batches.
         #[test]
         fn commits_follow_the_longest_done_prefix(
             sizes in prop::collection::vec(0..3usize, 1..12),
@@ -227,17 +231,17 @@ mod tests {
         ) {
             let mut tracker = OffsetTracker::default();
             let mut left = sizes.clone();
-            for (round, &batches) in sizes.iter().enumerate() {
-                tracker.dispatch(batches, vec![(A, round as i64 + 1)]);
+            for (poll_batch, &batches) in sizes.iter().enumerate() {
+                tracker.dispatch(batches, vec![(A, poll_batch as i64 + 1)]);
             }
             for pick in picks {
-                let undone: Vec<usize> = (0..left.len()).filter(|&round| left[round] > 0).collect();
+                let undone: Vec<usize> = (0..left.len()).filter(|&poll_batch| left[poll_batch] > 0).collect();
                 if undone.is_empty() {
                     break;
                 }
-                let round = undone[pick.index(undone.len())];
-                left[round] -= 1;
-                tracker.deliver(round as Round);
+                let poll_batch = undone[pick.index(undone.len())];
+                left[poll_batch] -= 1;
+                tracker.deliver(poll_batch as PollBatchId);
                 let done = left.iter().take_while(|&&batches| batches == 0).count();
                 let expected: Vec<NextOffset> = if done == 0 { vec![] } else { vec![(A, done as i64)] };
                 prop_assert_eq!(tracker.committable(), expected);

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::client;
 use crate::client::Topics;
-use crate::client::batch::{Origin, Refusal, Refused};
+use crate::client::batch::{Origin, RefusalReason, RefusedRecord};
 use crate::client::{Batch, Producer, Record};
 use crate::config::Invalid;
 use crate::counters::Outcome;
@@ -112,7 +112,7 @@ impl Desk<'_> {
 
     /// What the broker refuses for good is handled as what cannot be routed: the batch becomes one of dead letters.
     fn refused(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        for Refused { place, reason } in &batch.refused {
+        for RefusedRecord { place, reason } in &batch.refused {
             let Some(record) = batch.get(*place) else {
                 continue;
             };
@@ -169,7 +169,7 @@ impl Desk<'_> {
 /// empty if there is no such topic. A record that was too large gets no headers of a dead letter, which would make it even larger.
 fn dead_letters(batch: &mut Batch, topics: &Topics) -> Batch {
     let mut letters = batch.successor();
-    for Refused { place, reason } in batch.take_refused() {
+    for RefusedRecord { place, reason } in batch.take_refused() {
         let Some(record) = batch.as_read(place) else {
             continue;
         };
@@ -178,8 +178,8 @@ fn dead_letters(batch: &mut Batch, topics: &Topics) -> Batch {
         };
         let extended;
         let headers = match &reason {
-            Refusal::TooLarge => record.headers,
-            Refusal::Invalid(reason) => {
+            RefusalReason::TooLarge => record.headers,
+            RefusalReason::Invalid(reason) => {
                 let origin = Origin {
                     partition: record.partition,
                     offset: record.offset,
@@ -235,8 +235,8 @@ mod tests {
     fn refused_records_become_dead_letters() {
         let mut batch = batch(&["2", "4", "6"]);
         let places: Vec<_> = batch.places(0).collect();
-        batch.refuse(places[2], Refusal::TooLarge);
-        batch.refuse(places[1], Refusal::Invalid("bad time".to_owned()));
+        batch.refuse(places[2], RefusalReason::TooLarge);
+        batch.refuse(places[1], RefusalReason::Invalid("bad time".to_owned()));
         let letters = dead_letters(&mut batch, &topics(&["even", "odd", "error.in.group"]));
         let records: Vec<_> = letters
             .places(0)
@@ -260,7 +260,7 @@ mod tests {
     fn without_a_dead_letter_topic_nothing_is_left() {
         let mut batch = batch(&["2"]);
         let place = batch.places(0).next().unwrap();
-        batch.refuse(place, Refusal::TooLarge);
+        batch.refuse(place, RefusalReason::TooLarge);
         assert!(dead_letters(&mut batch, &topics(&["even", "odd"])).is_empty());
     }
 }

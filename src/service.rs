@@ -28,7 +28,7 @@ use crate::roles;
 use crate::roles::router::Router;
 use crate::route::Output;
 use crate::signals;
-use crate::thread::{self, EVENTS, Event, Running, Stop};
+use crate::thread::{self, EVENTS, Running, Stop, ThreadEvent};
 
 /// An end is told just before it is one.
 const TELL_WITHIN: Duration = Duration::from_millis(5);
@@ -39,7 +39,7 @@ pub(crate) struct Service {
     health: Arc<Health>,
     #[cfg(feature = "librdkafka")]
     port: u16,
-    events: (Sender<Event>, Receiver<Event>),
+    events: (Sender<ThreadEvent>, Receiver<ThreadEvent>),
     stop: Stop,
     /// The actuator goes last: until then it tells how the stop goes.
     actuator_ends: Arc<AtomicBool>,
@@ -86,7 +86,7 @@ impl Service {
             );
             let request_stop = move || {
                 // Full means that others have asked already.
-                let _ = events.try_send(Event::StopRequested("the actuator's shutdown"));
+                let _ = events.try_send(ThreadEvent::StopRequested("the actuator's shutdown"));
             };
             move || bound.run(&health, &config.info, request_stop, &ends)
         };
@@ -123,11 +123,11 @@ impl Service {
         let mut failed = Vec::new();
         let unasked = loop {
             match self.events.1.recv() {
-                Ok(Event::StopRequested(who)) => {
+                Ok(ThreadEvent::StopRequested(who)) => {
                     log::info!("stopping: {who}");
                     break None;
                 }
-                Ok(Event::Ended(name)) => match self.begin_anew(name) {
+                Ok(ThreadEvent::Ended(name)) => match self.begin_anew(name) {
                     Ok(()) => (),
                     Err(errors) => {
                         failed = errors;
@@ -216,9 +216,9 @@ impl Service {
         };
         log::warn!("{aborted}; going on from where the group has committed");
         // The other ends of the pipeline that is no more.
-        let told: Vec<Event> = self.events.1.try_iter().collect();
+        let told: Vec<ThreadEvent> = self.events.1.try_iter().collect();
         for event in told {
-            if !matches!(event, Event::Ended(name) if names.contains(&name)) {
+            if !matches!(event, ThreadEvent::Ended(name) if names.contains(&name)) {
                 // There is room: it has just been taken out.
                 let _ = self.events.0.try_send(event);
             }
@@ -253,7 +253,7 @@ impl Service {
     }
 
     /// Where to ask for a stop.
-    pub(crate) fn events(&self) -> &Sender<Event> {
+    pub(crate) fn events(&self) -> &Sender<ThreadEvent> {
         &self.events.0
     }
 }
@@ -264,7 +264,7 @@ fn start(
     transactional_id: Option<&str>,
     health: &Arc<Health>,
     stop: &Stop,
-    events: &Sender<Event>,
+    events: &Sender<ThreadEvent>,
 ) -> Result<Vec<Running>, Error> {
     match config.client {
         ClientKind::Native => {
@@ -289,7 +289,7 @@ fn start_pipeline<C: Client>(
     transactional_id: Option<&str>,
     health: &Arc<Health>,
     stop: &Stop,
-    events: &Sender<Event>,
+    events: &Sender<ThreadEvent>,
 ) -> Result<Vec<Running>, Error> {
     let (health, stop, cluster) = (health.clone(), stop.clone(), config.cluster.clone());
     match config.role.clone() {
@@ -330,7 +330,7 @@ fn start_router<C: Client>(
     transaction: Option<Arc<Transaction>>,
     health: &Arc<Health>,
     stop: &Stop,
-    events: &Sender<Event>,
+    events: &Sender<ThreadEvent>,
 ) -> Result<Vec<Running>, Error> {
     let topics = Arc::new(destinations::topics(&settings));
     let bounds = C::bounds(cluster);
@@ -340,7 +340,7 @@ fn start_router<C: Client>(
                               name: &'static str,
                               sending: &ProducerSettings|
      -> Result<Sender<Batch>, Error> {
-        let (sender, batches) = bounded(bounds.rounds);
+        let (sender, batches) = bounded(bounds.poll_batches);
         let outlet = ProducerChannels {
             output,
             name,
@@ -372,7 +372,7 @@ fn start_router<C: Client>(
     let (cluster, health, stop) = (cluster.clone(), health.clone(), stop.clone());
     let body = move || {
         let consumer = C::consumer(&cluster, &settings.input, &topics, transaction.as_ref())?;
-        let sorter = Router::new(&topics, &settings.invalid, bounds.round_bytes);
+        let sorter = Router::new(&topics, &settings.invalid, bounds.poll_batch_bytes);
         consumer::run(
             consumer,
             outputs,
@@ -388,7 +388,11 @@ fn start_router<C: Client>(
 }
 
 /// Waits for the threads to end, no longer than `deadline`, and collects what they ended with.
-fn join(mut threads: Vec<Running>, events: &Receiver<Event>, deadline: Instant) -> Vec<Error> {
+fn join(
+    mut threads: Vec<Running>,
+    events: &Receiver<ThreadEvent>,
+    deadline: Instant,
+) -> Vec<Error> {
     let mut errors = Vec::new();
     loop {
         let (ended, running): (Vec<Running>, Vec<Running>) =

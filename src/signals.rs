@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::error::Error;
-use crate::thread::Event;
+use crate::thread::ThreadEvent;
 
 /// The handlers are in place; [`run`] serves them.
 pub(crate) fn install() -> Result<Signals, Error> {
@@ -20,7 +20,7 @@ pub(crate) fn install() -> Result<Signals, Error> {
 }
 
 /// Body of the thread; it ends when the handle of `signals` is closed.
-pub(crate) fn run(mut signals: Signals, events: &Sender<Event>) {
+pub(crate) fn run(mut signals: Signals, events: &Sender<ThreadEvent>) {
     let mut asked = false;
     for signal in signals.forever() {
         if asked {
@@ -33,7 +33,7 @@ pub(crate) fn run(mut signals: Signals, events: &Sender<Event>) {
             "SIGTERM"
         };
         // Full means that others have asked already.
-        let _ = events.try_send(Event::StopRequested(name));
+        let _ = events.try_send(ThreadEvent::StopRequested(name));
     }
 }
 

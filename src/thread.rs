@@ -12,7 +12,7 @@ use crate::limits::STOP_WITHIN;
 
 /// What the main thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum ThreadEvent {
     /// Somebody wants the router to stop: a signal's name, or who asked.
     StopRequested(&'static str),
     /// The thread of this name has ended.
@@ -33,7 +33,7 @@ pub(crate) struct Running {
 /// Starts a thread. When it ends, by returning or by a panic, `events` is told.
 pub(crate) fn spawn(
     name: &'static str,
-    events: Sender<Event>,
+    events: Sender<ThreadEvent>,
     body: impl FnOnce() -> Result<(), Error> + Send + 'static,
 ) -> Result<Running, Error> {
     let body = move || {
@@ -66,13 +66,13 @@ impl Running {
 
 struct TellEnd {
     name: &'static str,
-    events: Sender<Event>,
+    events: Sender<ThreadEvent>,
 }
 
 impl Drop for TellEnd {
     fn drop(&mut self) {
         // Fails only when the main thread is gone, or when more events wait than there are threads.
-        let _ = self.events.try_send(Event::Ended(self.name));
+        let _ = self.events.try_send(ThreadEvent::Ended(self.name));
     }
 }
 

@@ -5,7 +5,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::records::{Headers, HeadersBuffer, NO_TIMESTAMP, RawRecord, Stamp, Writer, varint_len};
+use super::records::{
+    HeaderFields, Headers, HeadersBuffer, NO_TIMESTAMP, RawRecord, Writer, varint_len,
+};
 use super::{Record, Timestamp};
 use crate::client::OutputTopic;
 use crate::topic_partition::TopicPartition;
@@ -14,38 +16,38 @@ use crate::topic_partition::TopicPartition;
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The round it belongs to.
-    pub(crate) round: u64,
+    pub(crate) poll_batch: u64,
     /// Records that the broker refused for good. Filled by the producer.
-    pub(crate) refused: Vec<Refused>,
-    parts: Vec<Part>,
+    pub(crate) refused: Vec<RefusedRecord>,
+    parts: Vec<RecordSet>,
     /// The part that took the last record.
     last: usize,
     /// Emptied parts, for their buffers.
-    spare: Vec<Part>,
+    spare: Vec<RecordSet>,
     /// Bytes of records after which a part is full.
-    part_bytes: usize,
+    record_set_bytes: usize,
     bytes: usize,
 }
 
 /// A record that was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedRecord {
     /// Which.
-    pub(crate) place: Place,
+    pub(crate) place: RecordLocation,
     /// Why.
-    pub(crate) reason: Refusal,
+    pub(crate) reason: RefusalReason,
 }
 
 /// Why a record was refused for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum RefusalReason {
     /// It is larger than the topic's `max.message.bytes`.
     TooLarge,
     /// Another reason that lies in the record, in the client's words.
     Invalid(String),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge => f.write_str("larger than the topic's max.message.bytes"),
@@ -56,7 +58,7 @@ impl fmt::Display for Refusal {
 
 /// Records for one topic, encoded one behind the other: the body of a record batch.
 #[derive(Debug, Default)]
-pub(crate) struct Part {
+pub(crate) struct RecordSet {
     output: OutputTopic,
     /// Longer than what is in it: the rest is room.
     bytes: Vec<u8>,
@@ -73,7 +75,7 @@ pub(crate) struct Part {
 
 /// Where a record stands in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct RecordLocation {
     part: usize,
     index: usize,
     at: usize,
@@ -92,7 +94,7 @@ pub(crate) struct Origin {
 
 /// A record to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Outgoing<'a> {
+pub(crate) struct OutgoingRecord<'a> {
     /// Topic to write to.
     pub(crate) output: OutputTopic,
     /// Where it was read.
@@ -172,7 +174,7 @@ const FIRST_ROOM: usize = 4096;
 /// A record's length, attributes, time, offset, and the lengths of key and value at most.
 const OVERHEAD: usize = 5 + 1 + 10 + 5 + 5 + 5;
 
-impl Part {
+impl RecordSet {
     /// Appends a record: `prefix`, then its value.
     #[inline(always)]
     fn push(&mut self, prefix: &[u8], record: &Record<'_>) {
@@ -248,8 +250,8 @@ impl Part {
     }
 
     /// The header's part that is known of them.
-    pub(crate) fn stamp(&self) -> Stamp {
-        Stamp {
+    pub(crate) fn stamp(&self) -> HeaderFields {
+        HeaderFields {
             attributes: 0,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
@@ -270,7 +272,7 @@ impl Part {
         }
     }
 
-    fn outgoing<'a>(&'a self, index: usize, raw: &RawRecord<'a>) -> Option<Outgoing<'a>> {
+    fn outgoing<'a>(&'a self, index: usize, raw: &RawRecord<'a>) -> Option<OutgoingRecord<'a>> {
         let (run, offset) = self.origins.get(index)?;
         let millis = self.base_timestamp.wrapping_add(raw.timestamp_delta);
         let timestamp = match (millis, run.appended) {
@@ -278,7 +280,7 @@ impl Part {
             (millis, false) => Some(Timestamp::CreateTime(millis)),
             (millis, true) => Some(Timestamp::LogAppendTime(millis)),
         };
-        Some(Outgoing {
+        Some(OutgoingRecord {
             output: self.output,
             origin: Origin {
                 partition: run.partition,
@@ -306,14 +308,14 @@ impl Part {
 
 impl Batch {
     /// An empty one, whose parts are full at so many bytes of records.
-    pub(crate) fn new(part_bytes: usize) -> Self {
+    pub(crate) fn new(record_set_bytes: usize) -> Self {
         Self {
-            round: 0,
+            poll_batch: 0,
             refused: Vec::new(),
             parts: Vec::new(),
             last: 0,
             spare: Vec::new(),
-            part_bytes,
+            record_set_bytes,
             bytes: 0,
         }
     }
@@ -326,7 +328,8 @@ impl Batch {
             + record.key.map_or(0, <[u8]>::len)
             + record.value.map_or(0, <[u8]>::len)
             + record.headers.0.len();
-        let fits = |part: &Part| part.output == output && part.len + size <= self.part_bytes;
+        let fits =
+            |part: &RecordSet| part.output == output && part.len + size <= self.record_set_bytes;
         if !self.parts.get(self.last).is_some_and(fits) {
             self.open(output, size);
         }
@@ -344,7 +347,7 @@ impl Batch {
         let has_room = |index: &usize| {
             self.parts
                 .get(*index)
-                .is_some_and(|part| part.len + size <= self.part_bytes)
+                .is_some_and(|part| part.len + size <= self.record_set_bytes)
         };
         self.last = last.filter(has_room).unwrap_or_else(|| {
             let mut part = self.spare.pop().unwrap_or_default();
@@ -355,12 +358,12 @@ impl Batch {
     }
 
     /// Its parts, in the order in which they were begun; those of one topic are to be written in it.
-    pub(crate) fn parts(&self) -> &[Part] {
+    pub(crate) fn parts(&self) -> &[RecordSet] {
         &self.parts
     }
 
     /// The record at `place`, if there is one.
-    pub(crate) fn get(&self, place: Place) -> Option<Outgoing<'_>> {
+    pub(crate) fn get(&self, place: RecordLocation) -> Option<OutgoingRecord<'_>> {
         let part = self.parts.get(place.part)?;
         let (raw, _) = RawRecord::read(part.records().get(place.at..)?)?;
         part.outgoing(place.index, &raw)
@@ -368,11 +371,11 @@ impl Batch {
 
     /// All records with their places, part by part.
     #[cfg(any(test, feature = "librdkafka", feature = "kafka"))]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, Outgoing<'_>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RecordLocation, OutgoingRecord<'_>)> {
         self.parts.iter().enumerate().flat_map(|(number, part)| {
             let records = part.raw().enumerate();
             records.filter_map(move |(index, (at, raw))| {
-                let place = Place {
+                let place = RecordLocation {
                     part: number,
                     index,
                     at,
@@ -383,10 +386,10 @@ impl Batch {
     }
 
     /// The places of a part's records, in their order.
-    pub(crate) fn places(&self, part: usize) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(&self, part: usize) -> impl Iterator<Item = RecordLocation> {
         let records = self.parts.get(part).map(|part| part.raw().enumerate());
         let records = records.into_iter().flatten();
-        records.map(move |(index, (at, _))| Place { part, index, at })
+        records.map(move |(index, (at, _))| RecordLocation { part, index, at })
     }
 
     /// Where its records were read, and what for: a partition, the topic they were written to, and how many; those that were refused are
@@ -425,19 +428,19 @@ impl Batch {
     }
 
     /// Notes that the broker refused the record at `place` for good.
-    pub(crate) fn refuse(&mut self, place: Place, reason: Refusal) {
-        self.refused.push(Refused { place, reason });
+    pub(crate) fn refuse(&mut self, place: RecordLocation, reason: RefusalReason) {
+        self.refused.push(RefusedRecord { place, reason });
     }
 
     /// Removes and returns the refusals, in the order of the records.
-    pub(crate) fn take_refused(&mut self) -> Vec<Refused> {
+    pub(crate) fn take_refused(&mut self) -> Vec<RefusedRecord> {
         let mut refused = std::mem::take(&mut self.refused);
         refused.sort_by_key(|refused| refused.place);
         refused
     }
 
     /// Returns the record at `place` as it was read, without the prefix.
-    pub(crate) fn as_read(&self, place: Place) -> Option<Record<'_>> {
+    pub(crate) fn as_read(&self, place: RecordLocation) -> Option<Record<'_>> {
         let outgoing = self.get(place)?;
         let prefix = self.parts.get(place.part).map_or(0, |part| part.prefix);
         Some(Record {
@@ -453,8 +456,8 @@ impl Batch {
     /// Returns an empty batch of the same poll batch and with the same bounds.
     pub(crate) fn successor(&self) -> Self {
         Self {
-            round: self.round,
-            ..Self::new(self.part_bytes)
+            poll_batch: self.poll_batch,
+            ..Self::new(self.record_set_bytes)
         }
     }
 
@@ -583,9 +586,9 @@ mod tests {
         push(&mut batch, 2, None, "4");
         push(&mut batch, 3, Some("a longer key than the prefix"), "6");
         push(&mut batch, 4, None, "8");
-        let places: Vec<Place> = batch.iter().map(|(place, _)| place).collect();
-        batch.refuse(places[2], Refusal::TooLarge);
-        batch.refuse(places[1], Refusal::Invalid("bad time".to_owned()));
+        let places: Vec<RecordLocation> = batch.iter().map(|(place, _)| place).collect();
+        batch.refuse(places[2], RefusalReason::TooLarge);
+        batch.refuse(places[1], RefusalReason::Invalid("bad time".to_owned()));
         let partition = TopicPartition {
             topic: 0,
             partition: 3,

@@ -15,6 +15,7 @@ pub(crate) mod settings;
 mod topics;
 mod transaction;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,13 +69,13 @@ pub(crate) trait Client: 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// Rounds in flight at most, and so the capacity of each channel: a sender never waits.
-    pub(crate) rounds: usize,
+    pub(crate) poll_batches: usize,
     /// Records in a round at most.
-    pub(crate) round_records: usize,
+    pub(crate) poll_batch_records: usize,
     /// Bytes of encoded records after which a round takes no more.
-    pub(crate) round_bytes: usize,
+    pub(crate) poll_batch_bytes: usize,
     /// Bytes of encoded records after which a part of a batch is full.
-    pub(crate) part_bytes: usize,
+    pub(crate) record_set_bytes: usize,
 }
 
 /// Bounds of the clients that work record by record. A channel operation for a thousand records costs little beside routing them, and
@@ -83,16 +84,16 @@ pub(crate) struct Bounds {
 /// their buffers hold 16 x 256 KiB = 4 MiB and half as much again for lengths and room, plus one record of any size for each poll batch.
 #[cfg(any(feature = "librdkafka", feature = "kafka"))]
 const RECORD_BY_RECORD: Bounds = Bounds {
-    rounds: 16,
-    round_records: 1024,
-    round_bytes: 256 * 1024,
-    part_bytes: 256 * 1024,
+    poll_batches: 16,
+    poll_batch_records: 1024,
+    poll_batch_bytes: 256 * 1024,
+    record_set_bytes: 256 * 1024,
 };
 
 impl Bounds {
     /// Batches that can exist: two outputs to a round.
     pub(crate) fn batches(self) -> usize {
-        2 * self.rounds
+        2 * self.poll_batches
     }
 }
 
@@ -139,18 +140,9 @@ impl Timestamp {
     }
 }
 
-/// Whether the taker of records has room for another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// Go on.
-    Left,
-    /// The record was taken; no more of them now.
-    Full,
-}
-
 /// What happened to a consumer besides records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum ConsumerEvent {
     /// These partitions are ours from now on, besides those that were; maybe none.
     Assigned(Vec<TopicPartition>),
     /// These partitions will be another member's once [`Consumer::release`] is called; until then their offsets can be committed.
@@ -158,7 +150,7 @@ pub(crate) enum Event {
     /// As `Revoked`, but they may be another member's already: nothing can be committed.
     Lost(Vec<TopicPartition>),
     /// So many records of the partition were deleted, by retention or on purpose, before they were read; reading goes on behind them.
-    Missed(TopicPartition, u64),
+    RecordsLost(TopicPartition, u64),
     /// A commit is confirmed.
     Committed(Vec<NextOffset>),
     /// A commit failed; what was to be committed has to be tried again.
@@ -189,7 +181,7 @@ pub(crate) trait Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        take: impl FnMut(Record<'_>) -> Room,
+        take: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error>;
 
     /// A place that a partition has reached without a record to lend: what was there was compacted away, aborted, or a transaction's
@@ -200,7 +192,7 @@ pub(crate) trait Consumer {
 
     /// Serves the group without lending records, and without waiting: where the taker is busy for longer. A client with threads of its
     /// own does that by itself.
-    fn serve(&mut self) -> Result<(), Error> {
+    fn poll_group(&mut self) -> Result<(), Error> {
         Ok(())
     }
 
@@ -211,7 +203,7 @@ pub(crate) trait Consumer {
     }
 
     /// The oldest event not yet told.
-    fn event(&mut self) -> Option<Event>;
+    fn next_event(&mut self) -> Option<ConsumerEvent>;
 
     /// Lends no records until [`Consumer::resume`], but stays in the group as long as it is polled.
     fn pause(&mut self) -> Result<(), Error>;
@@ -221,14 +213,14 @@ pub(crate) trait Consumer {
 
     /// A commit will follow, and nothing is lent before it: what can be asked without its offsets is asked now. Only where there are
     /// transactions.
-    fn announce_commit(&mut self) -> Result<(), Error> {
+    fn prepare_commit(&mut self) -> Result<(), Error> {
         Ok(())
     }
 
     /// Begins to commit; the outcome is an event.
     fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error>;
 
-    /// Gives up what [`Event::Revoked`] or [`Event::Lost`] named.
+    /// Gives up what [`ConsumerEvent::Revoked`] or [`ConsumerEvent::Lost`] named.
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), Error>;
 
     /// Leaves the group. What is assigned goes to the other members at once.

@@ -118,7 +118,7 @@ impl BatchHeader {
 
 /// What a producer says of a batch it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct HeaderFields {
     /// Codec in the three lowest bits.
     pub(crate) attributes: i16,
     /// Time of the first record.
@@ -133,7 +133,7 @@ pub(crate) struct Stamp {
     pub(crate) count: i32,
 }
 
-impl Stamp {
+impl HeaderFields {
     /// The header in front of `records`, which are encoded, and compressed where the attributes say so.
     pub(crate) fn header(&self, records: &[u8]) -> [u8; BATCH_HEADER] {
         let mut header = [0; BATCH_HEADER];
@@ -563,7 +563,7 @@ mod tests {
     #[test]
     fn a_batch_that_is_written_is_intact_and_a_changed_one_is_not() {
         let records = b"\x16\0\0\0\x02a\x021\x02\x02h\0";
-        let stamp = Stamp {
+        let stamp = HeaderFields {
             attributes: 0,
             base_timestamp: 9,
             max_timestamp: 9,

@@ -33,7 +33,7 @@ pub(crate) struct Subscription {
     /// Input topics; at least one, all different.
     pub(crate) topics: Vec<String>,
     /// Consumer group.
-    pub(crate) group: Group,
+    pub(crate) group: GroupId,
     /// Where a group without a committed offset starts.
     pub(crate) start_offset: StartOffset,
     /// How it is read.
@@ -42,7 +42,7 @@ pub(crate) struct Subscription {
 
 /// The consumer group (`spring.cloud.stream.bindings.input.group`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Group {
+pub(crate) enum GroupId {
     /// Offsets are committed under this name.
     Named(String),
     /// Spring's anonymous subscription: from the latest record, nothing is committed.

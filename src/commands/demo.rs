@@ -13,7 +13,7 @@ use log::{Level, LevelFilter};
 
 use crate::cli::DemoSettings;
 use crate::client::settings::{
-    ClientSettings, ConsumerSettings, Group, ProducerSettings, StartOffset, Subscription,
+    ClientSettings, ConsumerSettings, GroupId, ProducerSettings, StartOffset, Subscription,
 };
 use crate::client::{EmbeddedBroker, Librdkafka};
 use crate::config::{
@@ -29,7 +29,7 @@ use crate::logger;
 use crate::properties::Properties;
 use crate::roles;
 use crate::service::Service;
-use crate::thread::{self, Event, Running, Stop};
+use crate::thread::{self, Running, Stop, ThreadEvent};
 
 /// The recipe's names.
 const STREAM: &str = "timeStampStream";
@@ -88,7 +88,7 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
             {
                 std::thread::sleep(POLL);
             }
-            let _ = events.try_send(Event::StopRequested("all timestamps are routed"));
+            let _ = events.try_send(ThreadEvent::StopRequested("all timestamps are routed"));
             Ok(())
         }
     };
@@ -153,7 +153,7 @@ struct Loggers {
     /// Counts what both have printed.
     health: Arc<Health>,
     stop: Stop,
-    events: Sender<Event>,
+    events: Sender<ThreadEvent>,
 }
 
 impl Loggers {
@@ -168,7 +168,7 @@ impl Loggers {
             input: Subscription {
                 topics: vec![topic.to_owned()],
                 // There is one of each, and nothing is left to go on with.
-                group: Group::Anonymous,
+                group: GroupId::Anonymous,
                 start_offset: StartOffset::Earliest,
                 consumer: ConsumerSettings::default(),
             },
@@ -202,7 +202,7 @@ fn start_time(
     topic: &str,
     health: &Arc<Health>,
     stop: Stop,
-    events: &Sender<Event>,
+    events: &Sender<ThreadEvent>,
 ) -> Result<Running, Error> {
     let (limit, health) = (settings.count, health.clone());
     let settings = TimeSettings {

@@ -12,7 +12,7 @@ use super::{
     RouterSettings, TransactionSettings,
 };
 use crate::client::settings::{
-    ClientSettings, Group, Isolation, StartOffset, Subscription, TopicSettings,
+    ClientSettings, GroupId, Isolation, StartOffset, Subscription, TopicSettings,
 };
 use crate::error::Problem;
 use crate::properties::{Properties, Value};
@@ -200,7 +200,7 @@ impl Reader<'_> {
             "an empty prefix; allowed: any other one, or to leave it out"
         } else if self.client != ClientKind::Native {
             "only the client native has transactions; allowed: parity-router.client=native, or to leave it out"
-        } else if router.input.group == Group::Anonymous {
+        } else if router.input.group == GroupId::Anonymous {
             "without a group there are no offsets to commit; allowed with a spring.cloud.stream.bindings.input.group"
         } else if producers.iter().any(|producer| !producer.idempotent) {
             "transactions need acks=all and enable.idempotence=true, which are the defaults"
@@ -301,22 +301,22 @@ impl Reader<'_> {
     }
 
     /// The group of the binding `input`, which is called `default` where none is given.
-    pub(super) fn group(&mut self, default: &str) -> Group {
+    pub(super) fn group(&mut self, default: &str) -> GroupId {
         match self.given("spring.cloud.stream.bindings.input.group") {
-            None => Group::Named(default.to_owned()),
+            None => GroupId::Named(default.to_owned()),
             // Data Flow's stream language writes an empty value as two (escaped) quotes.
             Some(value) if matches!(value.text.trim(), "" | "\"\"" | "\\\"\\\"" | "''") => {
-                Group::Anonymous
+                GroupId::Anonymous
             }
-            Some(value) => Group::Named(value.text.trim().to_owned()),
+            Some(value) => GroupId::Named(value.text.trim().to_owned()),
         }
     }
 
     /// Where a new group starts.
-    pub(super) fn start_offset(&mut self, group: &Group) -> StartOffset {
+    pub(super) fn start_offset(&mut self, group: &GroupId) -> StartOffset {
         const NAME: &str = "spring.cloud.stream.kafka.bindings.input.consumer.startOffset";
         // Spring's rule: an anonymous subscription is about what comes.
-        let default = if *group == Group::Anonymous {
+        let default = if *group == GroupId::Anonymous {
             StartOffset::Latest
         } else {
             StartOffset::Earliest
@@ -340,7 +340,7 @@ impl Reader<'_> {
             .unwrap_or(DEFAULT_STALL_TIMEOUT)
     }
 
-    fn invalid(&mut self, inputs: &[String], outputs: &[&str], group: &Group) -> Invalid {
+    fn invalid(&mut self, inputs: &[String], outputs: &[&str], group: &GroupId) -> Invalid {
         const NAME: &str = "parity-router.invalid";
         const DLQ_NAME: &str = "spring.cloud.stream.kafka.bindings.input.consumer.dlqName";
         let choice = self.given(NAME).unwrap_or_else(|| by_default("dlq"));
@@ -351,8 +351,8 @@ impl Reader<'_> {
             _ => return self.not_allowed(NAME, &choice, "dlq, skip or fail", Invalid::Fail),
         }
         let group = match group {
-            Group::Named(name) => name,
-            Group::Anonymous => "anonymous",
+            GroupId::Named(name) => name,
+            GroupId::Anonymous => "anonymous",
         };
         let given = self.given(DLQ_NAME);
         let mut topics = Vec::new();
@@ -693,7 +693,7 @@ mod tests {
             RouterSettings {
                 input: Subscription {
                     topics: vec!["timeDest".to_owned()],
-                    group: Group::Named("parity-router".to_owned()),
+                    group: GroupId::Named("parity-router".to_owned()),
                     start_offset: StartOffset::Earliest,
                     consumer: ConsumerSettings::default(),
                 },
@@ -739,7 +739,7 @@ mod tests {
         assert_eq!(config.info.app_guid, "timeStampStream.python-router-v2-0");
         assert_eq!(
             router(config).input.group,
-            Group::Named("timeStampStream".to_owned())
+            GroupId::Named("timeStampStream".to_owned())
         );
     }
 
@@ -799,7 +799,7 @@ mod tests {
     fn groups() {
         let group = "--spring.cloud.stream.bindings.input.group=";
         let stream = "--spring.cloud.dataflow.stream.name=stream";
-        let named = |name: &str| Group::Named(name.to_owned());
+        let named = |name: &str| GroupId::Named(name.to_owned());
         check(
             &[stream],
             |config| router(config).input.group,
@@ -811,7 +811,7 @@ mod tests {
             named("g"),
         );
         let anonymous = (
-            Group::Anonymous,
+            GroupId::Anonymous,
             StartOffset::Latest,
             Invalid::DeadLetter(vec!["error.timeDest.anonymous".to_owned()]),
         );

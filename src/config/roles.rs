@@ -9,7 +9,7 @@ use log::Level;
 
 use super::read::{APP_LABEL, Bindings, DEFAULT_GROUP, Reader, STREAM_NAME};
 use super::{LogSettings, Pace, Poller, Role, TimeSettings};
-use crate::client::settings::{Group, Subscription};
+use crate::client::settings::{GroupId, Subscription};
 use crate::date_pattern::DatePattern;
 use crate::expression::Expression;
 use crate::properties::Value;
@@ -168,7 +168,7 @@ impl Reader<'_> {
 
     /// By default a group for each application of a stream: two loggers of a stream each print everything, and neither waits when members
     /// of the router's group come and go.
-    fn log_group(&mut self) -> Group {
+    fn log_group(&mut self) -> GroupId {
         let (stream, label) = (self.text(STREAM_NAME), self.text(APP_LABEL));
         self.group(&match (stream.as_str(), label.as_str()) {
             ("", _) => DEFAULT_GROUP.to_owned(),
@@ -422,7 +422,7 @@ mod tests {
         ]);
         assert_eq!(
             settings.input.group,
-            Group::Named("s.evenLogger".to_owned())
+            GroupId::Named("s.evenLogger".to_owned())
         );
         assert_eq!(settings.input.start_offset, StartOffset::Earliest);
         assert_eq!(
@@ -449,7 +449,7 @@ mod tests {
             log(&["spring.cloud.stream.bindings.input.group="])
                 .input
                 .group,
-            Group::Anonymous
+            GroupId::Anonymous
         );
     }
 

@@ -1,4 +1,4 @@
-//! Every interleaving of a small world around the tracker: two partitions of two records and one, two outputs, three rounds; deliveries in any order
+//! Every interleaving of a small world around the tracker: two partitions of two records and one, two outputs, three poll_batches; deliveries in any order
 //! or never, commits that are answered late or not at all, partitions that go and come back, a topic that is made anew, a crash. The
 //! states are walked through to the last one, each once.
 
@@ -34,7 +34,7 @@ type Place = (usize, usize);
 /// A batch on its way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Sent {
-    round: Round,
+    poll_batch: PollBatchId,
     records: Vec<Place>,
 }
 
@@ -76,7 +76,7 @@ struct World {
     sent: Vec<Sent>,
     commits: Vec<Commit>,
     generation: u8,
-    rounds: u64,
+    poll_batches: u64,
     /// Something was given up before it was delivered and committed: it may be there twice.
     hurried: bool,
     /// What can happen once in a life; of crash and topic made anew, one.
@@ -99,7 +99,7 @@ impl World {
             sent: Vec::new(),
             commits: Vec::new(),
             generation: 0,
-            rounds: 0,
+            poll_batches: 0,
             hurried: false,
             crashed: false,
             revoked: false,
@@ -115,7 +115,7 @@ impl World {
             let mut world = self.clone();
             let batch = world.sent.remove(index);
             world.write(&batch.records);
-            world.tracker.deliver(batch.round);
+            world.tracker.deliver(batch.poll_batch);
             next.push(world);
         }
         self.commits(&mut next);
@@ -124,9 +124,9 @@ impl World {
         next
     }
 
-    /// A round of the next records, none to two of each partition, each record for one of the outputs or skipped; the outputs are alike.
+    /// A poll_batch of the next records, none to two of each partition, each record for one of the outputs or skipped; the outputs are alike.
     fn dispatches(&self, next: &mut Vec<Self>) {
-        if self.rounds == ROUNDS {
+        if self.poll_batches == ROUNDS {
             return;
         }
         let left = |index: usize| {
@@ -167,16 +167,17 @@ impl World {
             world.partitions[index].position = Some(position + count);
             ends.push((PARTITIONS[index], (position + count) as i64));
         }
-        let round = world.tracker.next_round();
+        let poll_batch = world.tracker.next_poll_batch();
         let batches = outputs.into_iter().filter(|records| !records.is_empty());
         let before = world.sent.len();
-        world
-            .sent
-            .extend(batches.map(|records| Sent { round, records }));
+        world.sent.extend(batches.map(|records| Sent {
+            poll_batch,
+            records,
+        }));
         let batches = world.sent.len() - before;
         world.sent.sort();
         world.tracker.dispatch(batches, ends);
-        world.rounds += 1;
+        world.poll_batches += 1;
         world
     }
 
@@ -321,7 +322,7 @@ impl World {
         }
         if self.sent.is_empty() {
             if self.tracker.in_flight() > 0 {
-                return Err("all is delivered, and a round is still in flight");
+                return Err("all is delivered, and a poll_batch is still in flight");
             }
             if self.commits.is_empty() && self.tracker.committable().is_empty() {
                 for partition in &self.partitions {

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::str;
 use std::time::Instant;
 
 use crate::client::Topics;
-use crate::client::settings::{ClientSettings, Group};
-use crate::client::{Client, Record, Room};
+use crate::client::settings::{ClientSettings, GroupId};
+use crate::client::{Client, Record};
 use crate::config::LogSettings;
-use crate::consumer::{self, ConsumerChannels, Handler, Round};
+use crate::consumer::{self, ConsumerChannels, Handler, PollBatch};
 use crate::counters::Outcome;
 use crate::error::Error;
 use crate::expression::Message;
@@ -51,7 +52,7 @@ pub(crate) fn run<C: Client>(
     )
 }
 
-/// Prints each record as a line; those of a round by one system call, before their offsets count.
+/// Prints each record as a line; those of a poll_batch by one system call, before their offsets count.
 struct Printer<'a, L> {
     settings: &'a LogSettings,
     topics: &'a Topics,
@@ -62,7 +63,11 @@ struct Printer<'a, L> {
 }
 
 impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
-    fn take(&mut self, record: &Record<'_>, _round: &mut Round) -> Result<Room, Error> {
+    fn take(
+        &mut self,
+        record: &Record<'_>,
+        _round: &mut PollBatch,
+    ) -> Result<ControlFlow<()>, Error> {
         self.text.clear();
         let message = Received {
             record,
@@ -72,13 +77,13 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
         self.settings.expression.evaluate(&message, &mut self.text);
         (self.line)(&mut self.lines, &self.text);
         Ok(if self.lines.len() >= ROUND_BYTES {
-            Room::Full
+            ControlFlow::Break(())
         } else {
-            Room::Left
+            ControlFlow::Continue(())
         })
     }
 
-    fn settle(&mut self, round: &Round) -> Result<(), Error> {
+    fn settle(&mut self, poll_batch: &PollBatch) -> Result<(), Error> {
         // What cannot be printed is not committed: somebody else may be able to.
         let mut out = io::stdout();
         out.write_all(&self.lines)
@@ -91,7 +96,7 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
         self.lines.shrink_to(ROUND_BYTES);
         let now = Instant::now();
         let mut counters = self.health.counters();
-        for progress in round.progress() {
+        for progress in poll_batch.progress() {
             counters.settle(progress.partition, Outcome::Printed, progress.read, now);
         }
         Ok(())
@@ -103,7 +108,7 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
 struct Received<'a> {
     record: &'a Record<'a>,
     topics: &'a Topics,
-    group: &'a Group,
+    group: &'a GroupId,
 }
 
 impl Message for Received<'_> {
@@ -146,7 +151,7 @@ impl Message for Received<'_> {
         if let Some(key) = self.record.key {
             headers.push(("kafka_receivedMessageKey".into(), text_or_hex(key)));
         }
-        if let Group::Named(group) = self.group {
+        if let GroupId::Named(group) = self.group {
             headers.push(("kafka_groupId".into(), group.as_str().into()));
         }
         headers
@@ -200,7 +205,7 @@ mod tests {
         let message = Received {
             record: &record,
             topics: &topics,
-            group: &Group::Named("g".to_owned()),
+            group: &GroupId::Named("g".to_owned()),
         };
         let mut text = String::new();
         Expression::parse(expression)

@@ -1,12 +1,13 @@
 //! The router's part of the thread `consumer`: decides where each record goes.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
+use crate::client::Record;
 use crate::client::Topics;
 use crate::client::batch::Origin;
-use crate::client::{Record, Room};
 use crate::config::Invalid;
-use crate::consumer::{Handler, Round};
+use crate::consumer::{Handler, PollBatch};
 use crate::dead_letter;
 use crate::destinations;
 use crate::error::Error;
@@ -17,17 +18,17 @@ use crate::throttle::{Throttle, WARNING_INTERVAL};
 pub(crate) struct Router<'a> {
     topics: &'a Topics,
     invalid: &'a Invalid,
-    round_bytes: usize,
+    poll_batch_bytes: usize,
     warnings: Throttle,
 }
 
 impl<'a> Router<'a> {
     /// For these topics, with what is to become of a record that cannot be routed.
-    pub(crate) fn new(topics: &'a Topics, invalid: &'a Invalid, round_bytes: usize) -> Self {
+    pub(crate) fn new(topics: &'a Topics, invalid: &'a Invalid, poll_batch_bytes: usize) -> Self {
         Self {
             topics,
             invalid,
-            round_bytes,
+            poll_batch_bytes,
             warnings: Throttle::new(WARNING_INTERVAL),
         }
     }
@@ -35,26 +36,34 @@ impl<'a> Router<'a> {
 
 impl Handler for Router<'_> {
     #[inline]
-    fn take(&mut self, record: &Record<'_>, round: &mut Round) -> Result<Room, Error> {
+    fn take(
+        &mut self,
+        record: &Record<'_>,
+        poll_batch: &mut PollBatch,
+    ) -> Result<ControlFlow<()>, Error> {
         match route::route(record.value) {
             Route::To(Output::Even) => {
-                round
+                poll_batch
                     .even
                     .push(destinations::EVEN, Output::Even.prefix(), record)
             }
             Route::To(Output::Odd) => {
-                round
+                poll_batch
                     .odd
                     .push(destinations::ODD, Output::Odd.prefix(), record)
             }
-            Route::Skip => round.skip(record.partition),
-            Route::Invalid(reason) => self.invalid(reason, record, round)?,
+            Route::Skip => poll_batch.skip(record.partition),
+            Route::Invalid(reason) => self.invalid(reason, record, poll_batch)?,
         }
-        let full = round.even.bytes() + round.odd.bytes() >= self.round_bytes;
-        Ok(if full { Room::Full } else { Room::Left })
+        let full = poll_batch.even.bytes() + poll_batch.odd.bytes() >= self.poll_batch_bytes;
+        Ok(if full {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     }
 
-    fn settle(&mut self, _round: &Round) -> Result<(), Error> {
+    fn settle(&mut self, _round: &PollBatch) -> Result<(), Error> {
         // Its records are settled by their delivery.
         Ok(())
     }
@@ -66,7 +75,7 @@ impl Router<'_> {
         &mut self,
         reason: Reason,
         record: &Record<'_>,
-        round: &mut Round,
+        poll_batch: &mut PollBatch,
     ) -> Result<(), Error> {
         let (partition, offset) = (record.partition, record.offset);
         let topic = self.topics.input(partition.topic);
@@ -81,7 +90,7 @@ impl Router<'_> {
                 });
             }
             Invalid::Skip => {
-                round.skip(partition);
+                poll_batch.skip(partition);
                 "skipped"
             }
             Invalid::DeadLetter(_) => {
@@ -98,7 +107,7 @@ impl Router<'_> {
                     headers: headers.headers(),
                     ..*record
                 };
-                round.odd.push(output, b"", &letter);
+                poll_batch.odd.push(output, b"", &letter);
                 "sent to the dead-letter topic"
             }
         };

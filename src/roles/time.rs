@@ -7,7 +7,7 @@ use jiff::ZonedDateTime;
 
 use crate::client;
 use crate::client::Topics;
-use crate::client::batch::{Refused, header_list};
+use crate::client::batch::{RefusedRecord, header_list};
 use crate::client::settings::ClientSettings;
 use crate::client::{Batch, Client, Producer, Record, Timestamp};
 use crate::config::{Pace, TimeSettings};
@@ -145,7 +145,7 @@ impl<P: Producer> Source<'_, P> {
     /// Counts what was acknowledged, and notices when nothing is.
     fn take_delivered(&mut self) -> Result<(), Error> {
         while let Some(batch) = self.producer.delivered() {
-            if let Some(Refused { reason, .. }) = batch.refused.first() {
+            if let Some(RefusedRecord { reason, .. }) = batch.refused.first() {
                 return Err(client::Error::Kafka {
                     operation: "produce",
                     reason: format!(

@@ -1,6 +1,7 @@
 //! Reads all partitions of the inputs, each from its own place. Owned by the thread `consumer`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use super::{connect, provision, words};
 use crate::client::Error;
 use crate::client::Topics;
 use crate::client::records::Headers;
-use crate::client::settings::{ClientSettings, Group, StartOffset, Subscription};
-use crate::client::{Event, NotReady, Record, Room};
+use crate::client::settings::{ClientSettings, GroupId, StartOffset, Subscription};
+use crate::client::{ConsumerEvent, NotReady, Record};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -26,11 +27,11 @@ pub(crate) struct Consumer {
     client: KafkaClient,
     topics: Topics,
     auto_create: bool,
-    group: Group,
+    group: GroupId,
     start_offset: StartOffset,
-    places: BTreeMap<TopicPartition, Place>,
+    places: BTreeMap<TopicPartition, RecordLocation>,
     fetched: Fetched,
-    events: VecDeque<Event>,
+    events: VecDeque<ConsumerEvent>,
     paused: bool,
     /// The last exchange with a broker failed, and the client is to be made anew.
     unavailable: bool,
@@ -39,7 +40,7 @@ pub(crate) struct Consumer {
 
 /// Where a partition is being read.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct RecordLocation {
     next: i64,
     fetch_bytes: i32,
 }
@@ -93,7 +94,7 @@ impl Consumer {
                 .into_iter()
                 .map(|place| (place.partition, place.offset))
                 .collect();
-            if let Group::Named(group) = &self.group {
+            if let GroupId::Named(group) = &self.group {
                 let wanted: Vec<FetchGroupOffset<'_>> = partitions
                     .iter()
                     .map(|&partition| FetchGroupOffset::new(topic, partition))
@@ -109,7 +110,7 @@ impl Consumer {
             let topic = u16::try_from(index).unwrap_or_default();
             for partition in partitions {
                 if let Some(&next) = nexts.get(&partition) {
-                    let place = Place {
+                    let place = RecordLocation {
                         next,
                         fetch_bytes: FETCH_BYTES.0,
                     };
@@ -126,7 +127,7 @@ impl Consumer {
             self.client = connect(&self.brokers);
             self.client.load_metadata(&self.topics.all())?;
             self.unavailable = false;
-            self.events.push_back(Event::Available);
+            self.events.push_back(ConsumerEvent::Available);
         }
         self.client.set_fetch_max_wait_time(timeout)?;
         self.client.set_fetch_min_bytes(1);
@@ -151,7 +152,8 @@ impl Consumer {
     fn lost(&mut self, error: &KafkaError) {
         if !self.unavailable {
             self.unavailable = true;
-            self.events.push_back(Event::Unavailable(words(error)));
+            self.events
+                .push_back(ConsumerEvent::Unavailable(words(error)));
         }
     }
 
@@ -244,8 +246,9 @@ impl crate::client::Consumer for Consumer {
         if prepared.is_err() {
             self.client = connect(&self.brokers);
         } else {
-            self.events
-                .push_back(Event::Assigned(self.places.keys().copied().collect()));
+            self.events.push_back(ConsumerEvent::Assigned(
+                self.places.keys().copied().collect(),
+            ));
         }
         prepared
     }
@@ -253,7 +256,7 @@ impl crate::client::Consumer for Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        mut take: impl FnMut(Record<'_>) -> Room,
+        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         if self.paused {
             thread::sleep(timeout);
@@ -289,7 +292,7 @@ impl crate::client::Consumer for Consumer {
         Ok(())
     }
 
-    fn event(&mut self) -> Option<Event> {
+    fn next_event(&mut self) -> Option<ConsumerEvent> {
         self.events.pop_front()
     }
 
@@ -304,12 +307,13 @@ impl crate::client::Consumer for Consumer {
     }
 
     fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error> {
-        let Group::Named(group) = &self.group else {
+        let GroupId::Named(group) = &self.group else {
             return Ok(());
         };
         if self.unavailable {
-            self.events
-                .push_back(Event::CommitFailed("no broker can be reached".to_owned()));
+            self.events.push_back(ConsumerEvent::CommitFailed(
+                "no broker can be reached".to_owned(),
+            ));
             return Ok(());
         }
         let commits = offsets.iter().map(|&(partition, next)| {
@@ -321,9 +325,12 @@ impl crate::client::Consumer for Consumer {
         });
         let commits: Vec<CommitOffset<'_>> = commits.collect();
         match self.client.commit_offsets(group, &commits) {
-            Ok(()) => self.events.push_back(Event::Committed(offsets.to_vec())),
+            Ok(()) => self
+                .events
+                .push_back(ConsumerEvent::Committed(offsets.to_vec())),
             Err(error) => {
-                self.events.push_back(Event::CommitFailed(words(&error)));
+                self.events
+                    .push_back(ConsumerEvent::CommitFailed(words(&error)));
                 self.lost(&error);
             }
         }
@@ -343,7 +350,7 @@ impl Fetched {
     }
 
     /// Lends records until the taker is full or all are lent.
-    fn lend(&mut self, topics: &Topics, mut take: impl FnMut(Record<'_>) -> Room) {
+    fn lend(&mut self, topics: &Topics, mut take: impl FnMut(Record<'_>) -> ControlFlow<()>) {
         let (mut response, mut topic, mut partition, mut message) = self.at;
         'lending: while let Some(fetched) = self.responses.get(response) {
             while let Some(of_topic) = fetched.topics().get(topic) {
@@ -376,7 +383,7 @@ impl Fetched {
                             value: Some(record.value),
                             headers: Headers::default(),
                         };
-                        if take(record) == Room::Full {
+                        if take(record) == ControlFlow::Break(()) {
                             break 'lending;
                         }
                     }

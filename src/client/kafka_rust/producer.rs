@@ -10,7 +10,7 @@ use ::kafka::error::{Error as KafkaError, KafkaCode};
 use super::{connect, provision, words};
 use crate::client::Error;
 use crate::client::Topics;
-use crate::client::batch::{Place, Refusal};
+use crate::client::batch::{RecordLocation, RefusalReason};
 use crate::client::settings::ClientSettings;
 use crate::client::{Batch, NotReady, murmur2};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
@@ -41,7 +41,7 @@ pub(crate) struct Producer {
 struct Sending {
     batch: Batch,
     /// Its records that are not acknowledged yet, each with its partition.
-    left: Vec<(Place, i32)>,
+    left: Vec<(RecordLocation, i32)>,
     /// A part was refused as too large: from now on record by record, to find the one that is.
     singly: bool,
 }
@@ -100,19 +100,20 @@ impl Producer {
         };
         if sending.left.is_empty() {
             *turn = turn.wrapping_add(1);
-            let target = |(place, record): (Place, crate::client::batch::Outgoing<'_>)| {
-                let count = partitions
-                    .get(usize::from(record.output))
-                    .copied()
-                    .unwrap_or_default()
-                    .max(1);
-                (
-                    place,
-                    record
-                        .key
-                        .map_or(turn.rem_euclid(count), |key| murmur2::partition(key, count)),
-                )
-            };
+            let target =
+                |(place, record): (RecordLocation, crate::client::batch::OutgoingRecord<'_>)| {
+                    let count = partitions
+                        .get(usize::from(record.output))
+                        .copied()
+                        .unwrap_or_default()
+                        .max(1);
+                    (
+                        place,
+                        record
+                            .key
+                            .map_or(turn.rem_euclid(count), |key| murmur2::partition(key, count)),
+                    )
+                };
             sending.left = sending.batch.iter().map(target).collect();
         }
         let count = if sending.singly {
@@ -181,7 +182,7 @@ impl Sending {
                 Some(Err(KafkaCode::MessageSizeTooLarge | KafkaCode::RecordListTooLarge))
                     if was_single =>
                 {
-                    batch.refuse(place, Refusal::TooLarge);
+                    batch.refuse(place, RefusalReason::TooLarge);
                     false
                 }
                 Some(Err(KafkaCode::MessageSizeTooLarge | KafkaCode::RecordListTooLarge)) => {

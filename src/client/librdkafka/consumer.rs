@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,9 +22,9 @@ use crate::client::Error;
 use crate::client::Topics;
 use crate::client::records::HeadersBuffer;
 use crate::client::settings::{
-    ClientSettings, Group, Isolation, StartOffset, Subscription, TopicSettings,
+    ClientSettings, GroupId, Isolation, StartOffset, Subscription, TopicSettings,
 };
-use crate::client::{Event, NotReady, Record, Room, Timestamp};
+use crate::client::{ConsumerEvent, NotReady, Record, Timestamp};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -73,9 +74,9 @@ impl Consumer {
     ) -> Result<Self, Error> {
         let client = settings(cluster);
         let group = match &input.group {
-            Group::Named(name) => name.clone(),
+            GroupId::Named(name) => name.clone(),
             // Spring's name for it is `anonymous.<UUID>`; what counts is that nobody else has it.
-            Group::Anonymous => {
+            GroupId::Anonymous => {
                 format!(
                     "anonymous.{:016x}{:016x}",
                     RandomState::new().hash_one(0),
@@ -177,14 +178,17 @@ impl Consumer {
             self.consumer
                 .context()
                 .events()
-                .push_back(Event::Unavailable(reason));
+                .push_back(ConsumerEvent::Unavailable(reason));
         }
         self.ask_again = Some(Instant::now() + ASK_EVERY);
     }
 
     fn available(&mut self) {
         if self.ask_again.take().is_some() {
-            self.consumer.context().events().push_back(Event::Available);
+            self.consumer
+                .context()
+                .events()
+                .push_back(ConsumerEvent::Available);
         }
     }
 
@@ -231,7 +235,7 @@ impl Consumer {
                 self.consumer
                     .context()
                     .events()
-                    .push_back(Event::Committed(confirmed));
+                    .push_back(ConsumerEvent::Committed(confirmed));
             }
             Err(error) => reason = error.to_string(),
         }
@@ -242,7 +246,7 @@ impl Consumer {
             self.consumer
                 .context()
                 .events()
-                .push_back(Event::CommitFailed(reason));
+                .push_back(ConsumerEvent::CommitFailed(reason));
         } else {
             unconfirmed.ask = now + CONFIRM_EVERY;
             self.unconfirmed = Some(unconfirmed);
@@ -279,7 +283,7 @@ impl crate::client::Consumer for Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        mut take: impl FnMut(Record<'_>) -> Room,
+        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let mut wait = timeout;
         let mut error = None;
@@ -324,7 +328,7 @@ impl crate::client::Consumer for Consumer {
                 headers: headers.headers(),
             };
             taken = true;
-            if take(record) == Room::Full {
+            if take(record) == ControlFlow::Break(()) {
                 break;
             }
         }
@@ -347,7 +351,7 @@ impl crate::client::Consumer for Consumer {
         Ok(())
     }
 
-    fn event(&mut self) -> Option<Event> {
+    fn next_event(&mut self) -> Option<ConsumerEvent> {
         self.consumer.context().events().pop_front()
     }
 
@@ -381,7 +385,7 @@ impl crate::client::Consumer for Consumer {
             self.consumer
                 .context()
                 .events()
-                .push_back(Event::CommitFailed(error.to_string()));
+                .push_back(ConsumerEvent::CommitFailed(error.to_string()));
             return Ok(());
         }
         let now = Instant::now();
@@ -431,7 +435,7 @@ fn timestamp(timestamp: rdkafka::Timestamp) -> Option<Timestamp> {
 #[derive(Default)]
 struct Callbacks {
     topics: Topics,
-    events: Mutex<VecDeque<Event>>,
+    events: Mutex<VecDeque<ConsumerEvent>>,
     /// Why the last connection failed.
     reason: Mutex<String>,
     /// The consumer is being dropped: nobody takes events any more, so partitions are given up at once.
@@ -439,7 +443,7 @@ struct Callbacks {
 }
 
 impl Callbacks {
-    fn events(&self) -> MutexGuard<'_, VecDeque<Event>> {
+    fn events(&self) -> MutexGuard<'_, VecDeque<ConsumerEvent>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -500,7 +504,7 @@ impl ConsumerContext for Callbacks {
             };
             // A partition paused before it was given away would stay so.
             match assigned.and_then(|()| consumer.resume(list)) {
-                Ok(()) => self.events().push_back(Event::Assigned(partitions)),
+                Ok(()) => self.events().push_back(ConsumerEvent::Assigned(partitions)),
                 Err(error) => log::error!("take the assignment: {error}"),
             }
         } else if self.closing.load(Relaxed) {
@@ -513,9 +517,9 @@ impl ConsumerContext for Callbacks {
                 log::debug!("give partitions up at the end: {error}");
             }
         } else if consumer.assignment_lost() {
-            self.events().push_back(Event::Lost(partitions));
+            self.events().push_back(ConsumerEvent::Lost(partitions));
         } else {
-            self.events().push_back(Event::Revoked(partitions));
+            self.events().push_back(ConsumerEvent::Revoked(partitions));
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{admin, failure, refused, settings};
 use crate::client::Error;
 use crate::client::RECORD_BY_RECORD;
 use crate::client::Topics;
-use crate::client::batch::{Place, Refusal};
+use crate::client::batch::{RecordLocation, RefusalReason};
 use crate::client::records::Headers;
 use crate::client::settings::{Acks, ClientSettings, ProducerSettings, TopicSettings};
 use crate::client::{Batch, NotReady, Timestamp};
@@ -31,7 +31,7 @@ pub(crate) struct Producer {
     slots: Vec<Option<Batch>>,
     free: Vec<usize>,
     /// The batch, and the record in it, at which librdkafka's queue was full.
-    unsent: Option<(usize, Place)>,
+    unsent: Option<(usize, RecordLocation)>,
     delivered: VecDeque<Batch>,
 }
 
@@ -91,7 +91,7 @@ impl Producer {
     }
 
     /// Gives librdkafka the records of a batch, from `from` on or all of them, until its queue is full.
-    fn push(&mut self, slot: usize, from: Option<Place>) {
+    fn push(&mut self, slot: usize, from: Option<RecordLocation>) {
         let Some(batch) = self.slots.get(slot).and_then(Option::as_ref) else {
             return;
         };
@@ -100,7 +100,7 @@ impl Producer {
         for (number, (place, outgoing)) in
             records.skip_while(|(_, (place, _))| from.is_some_and(|from| *place < from))
         {
-            let opaque = slot * RECORD_BY_RECORD.round_records + number;
+            let opaque = slot * RECORD_BY_RECORD.poll_batch_records + number;
             let record = BaseRecord {
                 topic: self.topics.output(outgoing.output),
                 partition: None,
@@ -172,11 +172,11 @@ fn owned(headers: Headers<'_>) -> Option<OwnedHeaders> {
 
 /// Why the broker, or librdkafka in its place, refused this record for what it is: then it is a dead letter. Everything else is about the
 /// topic or the connection and concerns the records behind it as well.
-fn about_the_record(error: &KafkaError) -> Option<Refusal> {
+fn about_the_record(error: &KafkaError) -> Option<RefusalReason> {
     match error.rdkafka_error_code()? {
-        RDKafkaErrorCode::MessageSizeTooLarge => Some(Refusal::TooLarge),
+        RDKafkaErrorCode::MessageSizeTooLarge => Some(RefusalReason::TooLarge),
         code @ (RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp) => {
-            Some(Refusal::Invalid(code.to_string()))
+            Some(RefusalReason::Invalid(code.to_string()))
         }
         _ => None,
     }
@@ -260,8 +260,8 @@ impl Callbacks {
     /// The record is through, for good or bad.
     fn settle(&self, opaque: usize, failed: Option<KafkaError>) {
         let (slot, number) = (
-            opaque / RECORD_BY_RECORD.round_records,
-            opaque % RECORD_BY_RECORD.round_records,
+            opaque / RECORD_BY_RECORD.poll_batch_records,
+            opaque % RECORD_BY_RECORD.poll_batch_records,
         );
         if let Some(error) = failed {
             self.failed().push(Failed {

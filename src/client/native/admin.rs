@@ -10,7 +10,7 @@ use kafka_protocol::messages::{CreateTopicsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::metadata::Metadata;
-use super::network::{Network, Peer, Reach};
+use super::network::{Network, Node, Reach};
 use crate::client::Error;
 use crate::client::NotReady;
 use crate::client::settings::TopicSettings;
@@ -89,7 +89,7 @@ fn waiting(reason: String) -> NotReady {
 }
 
 /// A broker that can be asked, connected to where none is.
-pub(super) fn connect<T>(network: &mut Network<T>, cluster: &Metadata) -> Result<Peer, NotReady> {
+pub(super) fn connect<T>(network: &mut Network<T>, cluster: &Metadata) -> Result<Node, NotReady> {
     let until = Instant::now() + ANSWER_WITHIN;
     let before = cluster.failures(network);
     loop {
@@ -132,7 +132,7 @@ fn look<T: Copy + PartialEq>(
     let answer = network
         .call(peer, &cluster.request(), tag, until)
         .map_err(waiting)?;
-    cluster.answered(network, &answer);
+    cluster.handle_response(network, &answer);
     network
         .version::<kafka_protocol::messages::FetchRequest>(peer)
         .and_then(|_| network.version::<kafka_protocol::messages::ProduceRequest>(peer))

@@ -11,7 +11,7 @@ use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::StrBytes;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::protocol::{self, Spoken};
+use super::protocol::{self, SupportedRequest};
 
 /// An answer at most; librdkafka's bound too (`receive.message.max.bytes`). What is larger is no answer of a broker's.
 const MAX_ANSWER: usize = 100_000_000;
@@ -37,7 +37,7 @@ pub(super) struct Connection<T> {
     stage: Stage,
     /// What the system has not taken yet.
     unsent: BytesMut,
-    unanswered: VecDeque<Unanswered<T>>,
+    disconnected: VecDeque<Unanswered<T>>,
     next_correlation: i32,
     incoming: Incoming,
     /// When the connection, or the answer that is next, must be there.
@@ -96,7 +96,7 @@ impl<T> Connection<T> {
             stream,
             stage: Stage::Connecting,
             unsent: BytesMut::new(),
-            unanswered: VecDeque::new(),
+            disconnected: VecDeque::new(),
             next_correlation: 0,
             incoming: Incoming::default(),
             connect_until: until,
@@ -119,8 +119,8 @@ impl<T> Connection<T> {
     }
 
     /// Requests without an answer yet.
-    pub(super) fn unanswered(&self) -> usize {
-        self.unanswered.len()
+    pub(super) fn disconnected(&self) -> usize {
+        self.disconnected.len()
     }
 
     /// Bytes that the system has not taken yet.
@@ -129,7 +129,7 @@ impl<T> Connection<T> {
     }
 
     /// The versions of a request that the broker takes; none where it does not know it, or the connection is not ready.
-    pub(super) fn broker_versions<R: Spoken>(&self) -> Option<(i16, i16)> {
+    pub(super) fn broker_versions<R: SupportedRequest>(&self) -> Option<(i16, i16)> {
         match &self.stage {
             Stage::Ready(versions) => versions.get(&R::KEY).copied(),
             Stage::Connecting | Stage::Greeting => None,
@@ -137,20 +137,20 @@ impl<T> Connection<T> {
     }
 
     /// The newest version of a request that both sides speak.
-    pub(super) fn version<R: Spoken>(&self) -> Option<i16> {
+    pub(super) fn version<R: SupportedRequest>(&self) -> Option<i16> {
         protocol::common_version::<R>(self.broker_versions::<R>()?)
     }
 
     /// When the next thing is due that would end the connection if it did not happen.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.unanswered.front() {
+        match self.disconnected.front() {
             _ if matches!(self.stage, Stage::Connecting) => Some(self.connect_until),
-            front => front.map(|unanswered| unanswered.until),
+            front => front.map(|disconnected| disconnected.until),
         }
     }
 
     /// Sends a request; its answer is to be there at `until`.
-    pub(super) fn send<R: Spoken>(
+    pub(super) fn send<R: SupportedRequest>(
         &mut self,
         request: &R,
         version: i16,
@@ -165,7 +165,7 @@ impl<T> Connection<T> {
     }
 
     /// Sends a request whose bytes behind the header are given in pieces: what the system does not take at once is kept, and only that.
-    pub(super) fn send_pieces<R: Spoken>(
+    pub(super) fn send_pieces<R: SupportedRequest>(
         &mut self,
         pieces: [&[u8]; 3],
         version: i16,
@@ -182,10 +182,10 @@ impl<T> Connection<T> {
         self.write(&[&begin, first, second, third])
     }
 
-    fn expect<R: Spoken>(&mut self, version: i16, until: Instant, tag: Option<T>) -> i32 {
+    fn expect<R: SupportedRequest>(&mut self, version: i16, until: Instant, tag: Option<T>) -> i32 {
         let correlation = self.next_correlation;
         self.next_correlation = correlation.wrapping_add(1);
-        self.unanswered.push_back(Unanswered {
+        self.disconnected.push_back(Unanswered {
             correlation,
             name: R::NAME,
             version,
@@ -242,15 +242,15 @@ impl<T> Connection<T> {
         while goes_on {
             match self.incoming.read(&mut self.stream) {
                 Ok(Some(body)) => {
-                    self.answered(body, &mut take)?;
-                    goes_on = !self.unanswered.is_empty();
+                    self.handle_response(body, &mut take)?;
+                    goes_on = !self.disconnected.is_empty();
                 }
                 Ok(None) => (),
                 Err(error) if is_not_now(&error) => break,
                 Err(error) => return Err(error),
             }
         }
-        match self.unanswered.front() {
+        match self.disconnected.front() {
             Some(late) if late.until <= now => Err(io::Error::new(
                 ErrorKind::TimedOut,
                 format!("no answer to {}", late.name),
@@ -281,26 +281,26 @@ impl<T> Connection<T> {
         Ok(true)
     }
 
-    fn answered(&mut self, body: Bytes, take: &mut impl FnMut(Answer<T>)) -> io::Result<()> {
-        let Some(unanswered) = self.unanswered.pop_front() else {
+    fn handle_response(&mut self, body: Bytes, take: &mut impl FnMut(Answer<T>)) -> io::Result<()> {
+        let Some(disconnected) = self.disconnected.pop_front() else {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
                 "an answer to nothing",
             ));
         };
         let correlation = body.first_chunk().copied().map(i32::from_be_bytes);
-        if correlation != Some(unanswered.correlation) {
+        if correlation != Some(disconnected.correlation) {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
-                format!("the answer to {} is another one's", unanswered.name),
+                format!("the answer to {} is another one's", disconnected.name),
             ));
         }
-        let Some(tag) = unanswered.tag else {
+        let Some(tag) = disconnected.tag else {
             return self.greeted(&body);
         };
         take(Answer {
             tag,
-            version: unanswered.version,
+            version: disconnected.version,
             body,
         });
         Ok(())
@@ -331,11 +331,11 @@ impl<T> Connection<T> {
         }
     }
 
-    /// What was sent and will not be answered any more.
+    /// What was sent and will not be handle_response any more.
     pub(super) fn into_unanswered(self) -> Vec<T> {
-        self.unanswered
+        self.disconnected
             .into_iter()
-            .filter_map(|unanswered| unanswered.tag)
+            .filter_map(|disconnected| disconnected.tag)
             .collect()
     }
 }

@@ -2,6 +2,7 @@
 //! on which everything here runs; it waits in one place, for the network.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,19 +17,19 @@ use kafka_protocol::messages::{
 
 use super::admin;
 use super::consumer_group::ConsumerGroup;
-use super::coordinator::{Coordinator, Identity, topic_name};
+use super::coordinator::{Coordinator, MemberIdentity, topic_name};
 use super::fetch::{Fetcher, Start};
 use super::group::{self, Group};
 use super::metadata::Metadata;
-use super::network::{Arrival, Network, Peer, Reach, Response};
+use super::network::{Network, NetworkEvent, Node, Reach, Response};
 use super::transaction::{self, Committer};
 use crate::client::Error;
 use crate::client::Topics;
-use crate::client::settings::{ClientSettings, Group as GroupName};
+use crate::client::settings::{ClientSettings, GroupId};
 use crate::client::settings::{
     GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription, TopicSettings,
 };
-use crate::client::{Event, NotReady, Record, Room, Transaction};
+use crate::client::{ConsumerEvent, NotReady, Record, Transaction};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// How long the group's coordinator may take to answer a farewell.
@@ -73,10 +74,10 @@ pub(crate) struct Consumer {
     coordinator: Option<Coordinator>,
     membership: Membership,
     fetcher: Fetcher,
-    events: VecDeque<Event>,
+    events: VecDeque<ConsumerEvent>,
     unavailable: bool,
     /// The commit under way, and who we were when it was sent; and the one that is to follow it.
-    commit: Option<(Identity, Vec<NextOffset>)>,
+    commit: Option<(MemberIdentity, Vec<NextOffset>)>,
     /// In place of both, where there are transactions.
     committer: Option<Committer>,
     next_commit: Option<Vec<NextOffset>>,
@@ -92,11 +93,11 @@ impl Consumer {
     ) -> Self {
         let all = InstanceShare { index: 0, count: 1 };
         let (coordinator, membership) = match (&input.group, input.consumer.manual) {
-            (GroupName::Anonymous, share) => (None, Membership::Manual(share.unwrap_or(all))),
-            (GroupName::Named(name), Some(share)) => {
+            (GroupId::Anonymous, share) => (None, Membership::Manual(share.unwrap_or(all))),
+            (GroupId::Named(name), Some(share)) => {
                 (Some(Coordinator::new(name)), Membership::Manual(share))
             }
-            (GroupName::Named(name), None) => {
+            (GroupId::Named(name), None) => {
                 let consumer = &input.consumer;
                 let membership = match consumer.group_protocol {
                     GroupProtocol::Classic => {
@@ -136,10 +137,10 @@ impl Consumer {
         self.network.poll(Instant::now());
         while let Some(arrival) = self.network.next() {
             match arrival {
-                Arrival::Answer(peer, response) => self.answered(peer, response)?,
-                Arrival::Lost(tags) => {
+                NetworkEvent::Answer(peer, response) => self.handle_response(peer, response)?,
+                NetworkEvent::Lost(tags) => {
                     for tag in tags {
-                        self.unanswered(tag);
+                        self.disconnected(tag);
                     }
                 }
             }
@@ -158,10 +159,10 @@ impl Consumer {
         if !self.unavailable && self.cluster.is_away(&self.network) {
             self.unavailable = true;
             let reason = self.network.reason().to_owned();
-            self.events.push_back(Event::Unavailable(reason));
+            self.events.push_back(ConsumerEvent::Unavailable(reason));
         } else if self.unavailable && self.network.any_ready() {
             self.unavailable = false;
-            self.events.push_back(Event::Available);
+            self.events.push_back(ConsumerEvent::Available);
         }
     }
 
@@ -176,11 +177,11 @@ impl Consumer {
         let (network, cluster) = (&mut self.network, &mut self.cluster);
         match &mut self.membership {
             Membership::Classic(group) => {
-                group.tend(network, cluster, coordinator, peer, Tag::Group);
+                group.poll(network, cluster, coordinator, peer, Tag::Group);
             }
             Membership::Consumer(group) => {
                 let (events, tag) = (&mut self.events, Tag::ConsumerGroup);
-                let added = group.tend(network, cluster, coordinator, peer, events, tag)?;
+                let added = group.poll(network, cluster, coordinator, peer, events, tag)?;
                 self.fetcher.add(&added, Start::Committed);
             }
             Membership::Manual(_) => (),
@@ -202,7 +203,7 @@ impl Consumer {
         }
         let peer = group.reach(&mut self.network, &self.cluster, Tag::Coordinator);
         let tags = (Tag::TransactionCoordinator, Tag::Transaction);
-        committer.tend(
+        committer.poll(
             &mut self.network,
             &self.cluster,
             (group, peer),
@@ -211,7 +212,7 @@ impl Consumer {
         )
     }
 
-    /// A step of the transaction's end is answered, with this error.
+    /// A step of the transaction's end is handle_response, with this error.
     fn transaction_answered(
         &mut self,
         step: transaction::Step,
@@ -227,19 +228,19 @@ impl Consumer {
         {
             group.lost(&self.network);
         }
-        if let Some(offsets) = committer.answered(&self.network, step, code, partition)? {
-            self.events.push_back(Event::Committed(offsets));
+        if let Some(offsets) = committer.handle_response(&self.network, step, code, partition)? {
+            self.events.push_back(ConsumerEvent::Committed(offsets));
         }
         Ok(())
     }
 
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> MemberIdentity {
         match &self.membership {
             Membership::Classic(group) => group.identity(),
             Membership::Consumer(group) => group.identity(),
-            Membership::Manual(_) => Identity {
+            Membership::Manual(_) => MemberIdentity {
                 generation: -1,
-                ..Identity::default()
+                ..MemberIdentity::default()
             },
         }
     }
@@ -280,10 +281,10 @@ impl Consumer {
                 self.fetcher.ask_again(partition, &self.network);
                 continue;
             };
-            match self.network.reach(Peer::Broker(leader), address) {
+            match self.network.reach(Node::Broker(leader), address) {
                 Reach::Ready => by_leader.entry(leader).or_default().push(partition),
                 Reach::Waiting => {
-                    if self.network.failures(Peer::Broker(leader)) > 1 {
+                    if self.network.failures(Node::Broker(leader)) > 1 {
                         self.cluster.outdated();
                     }
                     self.fetcher.not_asked(partition);
@@ -293,7 +294,7 @@ impl Consumer {
         for (leader, partitions) in by_leader {
             let request = self.list_offsets_request(&partitions);
             self.network
-                .send(Peer::Broker(leader), &request, Tag::ListOffsets(leader));
+                .send(Node::Broker(leader), &request, Tag::ListOffsets(leader));
         }
     }
 
@@ -328,24 +329,24 @@ impl Consumer {
             .with_topics(topics)
     }
 
-    /// A question will not be answered.
-    fn unanswered(&mut self, tag: Tag) {
+    /// A question will not be handle_response.
+    fn disconnected(&mut self, tag: Tag) {
         match tag {
             Tag::Call => (),
-            Tag::Metadata => self.cluster.unanswered(),
+            Tag::Metadata => self.cluster.disconnected(),
             Tag::Coordinator => {
                 if let Some(coordinator) = &mut self.coordinator {
-                    coordinator.unanswered(&self.network);
+                    coordinator.disconnected(&self.network);
                 }
             }
             Tag::Group(step) => {
                 if let Membership::Classic(group) = &mut self.membership {
-                    group.unanswered(&self.network, step);
+                    group.disconnected(&self.network, step);
                 }
             }
             Tag::ConsumerGroup => {
                 if let Membership::Consumer(group) = &mut self.membership {
-                    group.unanswered(&self.network);
+                    group.disconnected(&self.network);
                 }
             }
             Tag::Committed => self.ask_again(Start::Committed, None),
@@ -356,17 +357,17 @@ impl Consumer {
             Tag::Commit => self.commit_failed(self.network.reason().to_owned()),
             Tag::TransactionCoordinator => {
                 if let Some(committer) = &mut self.committer {
-                    committer.coordinator.unanswered(&self.network);
+                    committer.coordinator.disconnected(&self.network);
                 }
             }
             Tag::Transaction(_) => {
                 if let Some(committer) = &mut self.committer {
-                    committer.unanswered(&self.network);
+                    committer.disconnected(&self.network);
                 }
             }
             Tag::Fetch(broker) => {
                 self.cluster.outdated();
-                self.fetcher.unanswered(broker);
+                self.fetcher.disconnected(broker);
             }
         }
     }
@@ -387,11 +388,11 @@ impl Consumer {
         }
     }
 
-    fn answered(&mut self, peer: Peer, response: Response<Tag>) -> Result<(), Error> {
+    fn handle_response(&mut self, peer: Node, response: Response<Tag>) -> Result<(), Error> {
         let tag = response.tag;
         if let Err(error) = self.take_answer(peer, response)? {
             self.network.lose(peer, &error.to_string());
-            self.unanswered(tag);
+            self.disconnected(tag);
         }
         Ok(())
     }
@@ -399,7 +400,7 @@ impl Consumer {
     /// The inner result is about reading the answer, the outer one about what ends the consumer.
     fn take_answer(
         &mut self,
-        peer: Peer,
+        peer: Node,
         response: Response<Tag>,
     ) -> Result<Result<(), super::protocol::Unreadable>, Error> {
         macro_rules! read {
@@ -414,7 +415,7 @@ impl Consumer {
             Tag::Call => (),
             Tag::Metadata => {
                 let answer = read!(MetadataRequest);
-                self.cluster.answered(&self.network, &answer);
+                self.cluster.handle_response(&self.network, &answer);
                 match &mut self.membership {
                     Membership::Classic(group) => group.watch(&self.cluster, &mut self.events),
                     Membership::Consumer(_) => (),
@@ -428,7 +429,7 @@ impl Consumer {
                 let answer = read!(FindCoordinatorRequest);
                 if let Some(coordinator) = &mut self.coordinator {
                     coordinator
-                        .answered(&self.network, &mut self.cluster, &answer)
+                        .handle_response(&self.network, &mut self.cluster, &answer)
                         .map_err(group::fatal)?;
                 }
             }
@@ -469,7 +470,7 @@ impl Consumer {
                 if let (Membership::Consumer(group), Some(coordinator)) =
                     (&mut self.membership, &mut self.coordinator)
                 {
-                    group.answered(&self.network, coordinator, &answer, &mut self.events)?;
+                    group.handle_response(&self.network, coordinator, &answer, &mut self.events)?;
                 }
             }
             Tag::Committed => {
@@ -490,7 +491,7 @@ impl Consumer {
                 if let Some(committer) = &mut self.committer {
                     committer
                         .coordinator
-                        .answered(&self.network, &mut self.cluster, &answer)
+                        .handle_response(&self.network, &mut self.cluster, &answer)
                         .map_err(group::fatal)?;
                 }
             }
@@ -519,7 +520,7 @@ impl Consumer {
             Tag::Fetch(broker) => {
                 let answer = read!(FetchRequest);
                 let body = response.into_body();
-                self.fetcher.answered(
+                self.fetcher.handle_response(
                     &mut self.network,
                     &mut self.cluster,
                     broker,
@@ -590,7 +591,8 @@ impl Consumer {
                     None => {
                         let missed = self.fetcher.start_at(partition, Some(found.offset.max(0)));
                         if missed > 0 {
-                            self.events.push_back(Event::Missed(partition, missed));
+                            self.events
+                                .push_back(ConsumerEvent::RecordsLost(partition, missed));
                         }
                     }
                     Some(error) => {
@@ -603,7 +605,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// The coordinator answered with an error, about the group's offsets. `reason` is the error and what it is about.
+    /// The coordinator handle_response with an error, about the group's offsets. `reason` is the error and what it is about.
     fn coordinator_failed(&mut self, error: ResponseError, reason: String) -> Result<(), Error> {
         let Some(coordinator) = &mut self.coordinator else {
             return Ok(());
@@ -634,7 +636,7 @@ impl Consumer {
         }
     }
 
-    fn send_commit(&mut self, peer: Peer, offsets: Vec<NextOffset>) {
+    fn send_commit(&mut self, peer: Node, offsets: Vec<NextOffset>) {
         let Some(coordinator) = &self.coordinator else {
             return;
         };
@@ -646,10 +648,10 @@ impl Consumer {
 
     fn commit_failed(&mut self, reason: String) {
         self.commit = None;
-        self.events.push_back(Event::CommitFailed(reason));
+        self.events.push_back(ConsumerEvent::CommitFailed(reason));
     }
 
-    /// A commit is answered.
+    /// A commit is handle_response.
     fn confirmed(
         &mut self,
         answer: &kafka_protocol::messages::OffsetCommitResponse,
@@ -669,10 +671,11 @@ impl Consumer {
         let (identity, mut offsets) = self.commit.take().unwrap_or_default();
         offsets.retain(|(partition, _)| !failed.contains(partition));
         if !offsets.is_empty() {
-            self.events.push_back(Event::Committed(offsets));
+            self.events.push_back(ConsumerEvent::Committed(offsets));
         }
         if let Some((error, reason)) = failure {
-            self.events.push_back(Event::CommitFailed(reason.clone()));
+            self.events
+                .push_back(ConsumerEvent::CommitFailed(reason.clone()));
             // A commit that waited for the end of a rebalance is refused for the generation that is over. Nothing is lost with that: it
             // is tried again in the one that has come.
             let outdated = matches!(
@@ -694,7 +697,7 @@ impl Consumer {
         else {
             return;
         };
-        let peer = Peer::Coordinator(broker);
+        let peer = Node::Coordinator(broker);
         if self.network.reach(peer, &address) == Reach::Ready {
             let until = Instant::now() + LEAVE_WITHIN;
             if let Err(error) = self.network.call(peer, &request, Tag::Call, until) {
@@ -729,7 +732,7 @@ impl Consumer {
         };
         self.fetcher.add(&added, start);
         if !added.is_empty() || taken.is_empty() {
-            self.events.push_back(Event::Assigned(added));
+            self.events.push_back(ConsumerEvent::Assigned(added));
         }
     }
 
@@ -781,7 +784,7 @@ impl crate::client::Consumer for Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        mut take: impl FnMut(Record<'_>) -> Room,
+        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let until = Instant::now() + timeout;
         loop {
@@ -804,7 +807,7 @@ impl crate::client::Consumer for Consumer {
         self.fetcher.passed()
     }
 
-    fn serve(&mut self) -> Result<(), Error> {
+    fn poll_group(&mut self) -> Result<(), Error> {
         self.progress()
     }
 
@@ -812,7 +815,7 @@ impl crate::client::Consumer for Consumer {
         self.fetcher.lags()
     }
 
-    fn event(&mut self) -> Option<Event> {
+    fn next_event(&mut self) -> Option<ConsumerEvent> {
         self.events.pop_front()
     }
 
@@ -826,7 +829,7 @@ impl crate::client::Consumer for Consumer {
         Ok(())
     }
 
-    fn announce_commit(&mut self) -> Result<(), Error> {
+    fn prepare_commit(&mut self) -> Result<(), Error> {
         if let Some(committer) = &mut self.committer {
             committer.announce();
         }

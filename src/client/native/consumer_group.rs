@@ -12,12 +12,12 @@ use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use uuid::Uuid;
 
-use super::coordinator::{Coordinator, Identity, text, topic_name};
+use super::coordinator::{Coordinator, MemberIdentity, text, topic_name};
 use super::group::fatal;
 use super::metadata::Metadata;
-use super::network::{Network, Peer, backoff};
+use super::network::{Network, Node, backoff};
+use crate::client::ConsumerEvent;
 use crate::client::Error;
-use crate::client::Event;
 use crate::client::Topics;
 use crate::client::settings::ConsumerSettings;
 use crate::topic_partition::TopicPartition;
@@ -68,27 +68,27 @@ impl ConsumerGroup {
     }
 
     /// As whom offsets are committed.
-    pub(super) fn identity(&self) -> Identity {
-        Identity {
+    pub(super) fn identity(&self) -> MemberIdentity {
+        MemberIdentity {
             member_id: self.member_id.clone(),
             generation: self.epoch,
             instance_id: self.settings.group_instance_id.clone(),
         }
     }
 
-    /// When [`ConsumerGroup::tend`] has something to do.
+    /// When [`ConsumerGroup::poll`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         (!self.asked).then_some(self.heartbeat_at)
     }
 
     /// Sends what is due to the coordinator, which can be reached, and comes nearer to what that wants. Gives the partitions that are new.
-    pub(super) fn tend<T>(
+    pub(super) fn poll<T>(
         &mut self,
         network: &mut Network<T>,
         cluster: &mut Metadata,
         coordinator: &Coordinator,
-        peer: Peer,
-        events: &mut VecDeque<Event>,
+        peer: Node,
+        events: &mut VecDeque<ConsumerEvent>,
         tag: T,
     ) -> Result<Vec<TopicPartition>, Error> {
         let added = self.reconcile(cluster, events);
@@ -154,7 +154,7 @@ impl ConsumerGroup {
     fn reconcile(
         &mut self,
         cluster: &mut Metadata,
-        events: &mut VecDeque<Event>,
+        events: &mut VecDeque<ConsumerEvent>,
     ) -> Vec<TopicPartition> {
         if self.releasing {
             return Vec::new();
@@ -182,7 +182,7 @@ impl ConsumerGroup {
             .collect();
         if !gone.is_empty() {
             self.releasing = true;
-            events.push_back(Event::Revoked(gone));
+            events.push_back(ConsumerEvent::Revoked(gone));
             return Vec::new();
         }
         self.target = None;
@@ -193,12 +193,12 @@ impl ConsumerGroup {
         self.owned.extend_from_slice(&added);
         self.owned_changed = true;
         self.heartbeat_at = Instant::now();
-        events.push_back(Event::Assigned(added.clone()));
+        events.push_back(ConsumerEvent::Assigned(added.clone()));
         added
     }
 
-    /// A heartbeat will not be answered.
-    pub(super) fn unanswered<T>(&mut self, network: &Network<T>) {
+    /// A heartbeat will not be handle_response.
+    pub(super) fn disconnected<T>(&mut self, network: &Network<T>) {
         self.asked = false;
         // Whether the coordinator has taken it is not known: it is told again.
         self.owned_changed = true;
@@ -211,13 +211,13 @@ impl ConsumerGroup {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// A heartbeat is answered.
-    pub(super) fn answered<T>(
+    /// A heartbeat is handle_response.
+    pub(super) fn handle_response<T>(
         &mut self,
         network: &Network<T>,
         coordinator: &mut Coordinator,
         answer: &ConsumerGroupHeartbeatResponse,
-        events: &mut VecDeque<Event>,
+        events: &mut VecDeque<ConsumerEvent>,
     ) -> Result<(), Error> {
         self.asked = false;
         let Some(error) = ResponseError::try_from_code(answer.error_code) else {
@@ -252,7 +252,7 @@ impl ConsumerGroup {
                 self.heartbeat_at = Instant::now();
                 if !self.owned.is_empty() && !self.releasing {
                     self.releasing = true;
-                    events.push_back(Event::Lost(self.owned.clone()));
+                    events.push_back(ConsumerEvent::Lost(self.owned.clone()));
                 }
                 Ok(())
             }

@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::metadata::Metadata;
-use super::network::{Network, Peer, Reach, backoff};
+use super::network::{Network, Node, Reach, backoff};
 use crate::client::Topics;
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -34,7 +34,7 @@ pub(super) struct Coordinator {
 
 /// As whom something is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct MemberIdentity {
     /// The member's id; empty where there is no membership.
     pub(super) member_id: String,
     /// Its generation, or its epoch (KIP-848); -1 where there is no membership.
@@ -84,7 +84,7 @@ impl Coordinator {
         network: &mut Network<T>,
         cluster: &Metadata,
         tag: T,
-    ) -> Option<Peer> {
+    ) -> Option<Node> {
         if let Some((peer, address)) = self.peer(cluster) {
             match network.reach(peer, address) {
                 Reach::Ready => return Some(peer),
@@ -111,9 +111,9 @@ impl Coordinator {
     }
 
     /// Who it is, as far as that is known.
-    pub(super) fn peer<'a>(&self, cluster: &'a Metadata) -> Option<(Peer, &'a str)> {
+    pub(super) fn peer<'a>(&self, cluster: &'a Metadata) -> Option<(Node, &'a str)> {
         let broker = self.broker?;
-        Some((Peer::Coordinator(broker), cluster.address(broker)?))
+        Some((Node::Coordinator(broker), cluster.address(broker)?))
     }
 
     /// The next moment at which [`Coordinator::reach`] has something to do.
@@ -122,8 +122,8 @@ impl Coordinator {
             .filter(|_| !self.asked && self.broker.is_none())
     }
 
-    /// The question for it will not be answered.
-    pub(super) fn unanswered<T>(&mut self, network: &Network<T>) {
+    /// The question for it will not be handle_response.
+    pub(super) fn disconnected<T>(&mut self, network: &Network<T>) {
         self.asked = false;
         self.wait(network);
     }
@@ -142,7 +142,7 @@ impl Coordinator {
     }
 
     /// It is told who it is. An error that no waiting heals is given back.
-    pub(super) fn answered<T>(
+    pub(super) fn handle_response<T>(
         &mut self,
         network: &Network<T>,
         cluster: &mut Metadata,
@@ -207,7 +207,7 @@ impl Coordinator {
     /// The commit.
     pub(super) fn commit_request(
         &self,
-        identity: &Identity,
+        identity: &MemberIdentity,
         topics: &Topics,
         offsets: &[NextOffset],
     ) -> OffsetCommitRequest {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,12 +15,12 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::compression::{self, Codec, Decoder};
 use super::metadata::Metadata;
-use super::network::{Network, Peer, Reach, backoff};
+use super::network::{Network, Node, Reach, backoff};
 use crate::client::Error;
 use crate::client::Topics;
 use crate::client::records::{BATCH_HEADER, BatchHeader, Found, RawRecord};
 use crate::client::settings::{ConsumerSettings, Isolation};
-use crate::client::{Record, Room, Timestamp};
+use crate::client::{Record, Timestamp};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -44,7 +45,7 @@ pub(super) enum Start {
 }
 
 #[derive(Debug)]
-struct Place {
+struct RecordLocation {
     start: Start,
     /// The offset of the next fetch, where `start` is [`Start::At`].
     next: i64,
@@ -67,7 +68,7 @@ pub(super) struct Fetcher {
     topics: Topics,
     /// Bytes that all answers together may have, being routed and under way.
     memory: usize,
-    places: BTreeMap<TopicPartition, Place>,
+    places: BTreeMap<TopicPartition, RecordLocation>,
     /// What was asked of each broker, with the offsets: an answer counts only for a partition that still stands there.
     under_way: BTreeMap<i32, Vec<NextOffset>>,
     fetched: VecDeque<Fetched>,
@@ -83,11 +84,11 @@ pub(super) struct Fetcher {
 struct Fetched {
     broker: i32,
     body: Bytes,
-    parts: VecDeque<Part>,
+    parts: VecDeque<RecordSet>,
 }
 
 /// Of an answer, what is of one partition.
-struct Part {
+struct RecordSet {
     partition: TopicPartition,
     records: Bytes,
     /// Where the batch begins that is being walked, or the next one.
@@ -182,7 +183,7 @@ impl Fetcher {
     /// Reads these partitions too, each from `start`.
     pub(super) fn add(&mut self, partitions: &[TopicPartition], start: Start) {
         for &partition in partitions {
-            let place = Place {
+            let place = RecordLocation {
                 start,
                 next: -1,
                 asked: false,
@@ -248,8 +249,8 @@ impl Fetcher {
     /// Partitions that wait for this question and may be asked about now; they count as asked.
     pub(super) fn take_waiting(&mut self, start: Start) -> Vec<TopicPartition> {
         let now = Instant::now();
-        let waits = |place: &Place| place.start == start && !place.asked;
-        let is_due = |place: &Place| place.not_before.is_none_or(|at| at <= now);
+        let waits = |place: &RecordLocation| place.start == start && !place.asked;
+        let is_due = |place: &RecordLocation| place.not_before.is_none_or(|at| at <= now);
         if !self
             .places
             .values()
@@ -353,7 +354,7 @@ impl Fetcher {
             .places
             .iter_mut()
             .filter(|(partition, _)| turn.is_none_or(|turn| **partition >= turn));
-        let ordered: Vec<(TopicPartition, &mut Place)> = ordered
+        let ordered: Vec<(TopicPartition, &mut RecordLocation)> = ordered
             .map(|(&partition, place)| (partition, place))
             .collect();
         let behind = ordered.len();
@@ -393,7 +394,7 @@ impl Fetcher {
             let Some(address) = cluster.address(broker).map(str::to_owned) else {
                 continue;
             };
-            let peer = Peer::Broker(broker);
+            let peer = Node::Broker(broker);
             if network.reach(peer, &address) == Reach::Ready {
                 let request = self.request(&partitions, answer_bytes);
                 self.under_way.insert(broker, partitions);
@@ -447,13 +448,13 @@ impl Fetcher {
             .with_topics(topics)
     }
 
-    /// A fetch will not be answered.
-    pub(super) fn unanswered(&mut self, broker: i32) {
+    /// A fetch will not be handle_response.
+    pub(super) fn disconnected(&mut self, broker: i32) {
         self.under_way.remove(&broker);
     }
 
     /// Takes an answer over.
-    pub(super) fn answered<T>(
+    pub(super) fn handle_response<T>(
         &mut self,
         network: &mut Network<T>,
         cluster: &mut Metadata,
@@ -499,7 +500,7 @@ impl Fetcher {
                 };
                 let next = end_of(&records).unwrap_or(place.next);
                 let aborted = found.aborted_transactions.unwrap_or_default();
-                let part = Part::new(partition, records, place.next, aborted);
+                let part = RecordSet::new(partition, records, place.next, aborted);
                 place.next = place.next.max(next);
                 self.turn = Some(partition);
                 parts.push_back(part);
@@ -511,7 +512,7 @@ impl Fetcher {
             self.places.range(behind).next().map(|(&next, _)| next)
         });
         if parts.is_empty() {
-            network.recycle(Peer::Broker(broker), body);
+            network.recycle(Node::Broker(broker), body);
         } else {
             self.fetched.push_back(Fetched {
                 broker,
@@ -594,7 +595,7 @@ impl Fetcher {
     pub(super) fn lend<T>(
         &mut self,
         network: &mut Network<T>,
-        take: &mut impl FnMut(Record<'_>) -> Room,
+        take: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         if self.paused {
             return Ok(());
@@ -602,7 +603,7 @@ impl Fetcher {
         while let Some(fetched) = self.fetched.front_mut() {
             let Some(part) = fetched.parts.front_mut() else {
                 if let Some(done) = self.fetched.pop_front() {
-                    network.recycle(Peer::Broker(done.broker), done.body);
+                    network.recycle(Node::Broker(done.broker), done.body);
                 }
                 continue;
             };
@@ -666,7 +667,7 @@ impl Fetcher {
     }
 }
 
-impl Place {
+impl RecordLocation {
     fn may_fetch(&mut self, now: Instant) -> bool {
         if self.not_before.is_some_and(|at| at > now) {
             return false;
@@ -720,7 +721,7 @@ fn broken(text: impl Into<String>) -> End {
     })
 }
 
-impl Part {
+impl RecordSet {
     fn new(
         partition: TopicPartition,
         records: Bytes,
@@ -741,7 +742,7 @@ impl Part {
         &mut self,
         check_crcs: bool,
         window: &mut Vec<u8>,
-        take: &mut impl FnMut(Record<'_>) -> Room,
+        take: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Walked {
         let mut last = None;
         loop {
@@ -781,11 +782,11 @@ impl Part {
                 }
             };
             match end {
-                Ok(Room::Left) => {
+                Ok(ControlFlow::Continue(())) => {
                     self.at += open.header.size;
                     self.next = self.next.max(open.header.next_offset());
                 }
-                Ok(Room::Full) => {
+                Ok(ControlFlow::Break(())) => {
                     self.open = Some(open);
                     return Walked {
                         last,
@@ -887,7 +888,7 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// Lends records from `at` on. [`Room::Left`] when all were.
+    /// Lends records from `at` on. [`ControlFlow::Continue(())`] when all were.
     #[inline]
     fn lend(
         &self,
@@ -896,11 +897,11 @@ impl View<'_> {
         left: &mut i32,
         next: &mut i64,
         last: &mut Option<i64>,
-        take: &mut impl FnMut(Record<'_>) -> Room,
-    ) -> Result<Room, String> {
+        take: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, String> {
         let mut here = *at;
-        let mut room = Room::Left;
-        while *left > 0 && room == Room::Left {
+        let mut room = ControlFlow::Continue(());
+        while *left > 0 && room == ControlFlow::Continue(()) {
             let Some((raw, size)) = bytes.get(here..).and_then(RawRecord::read) else {
                 return Err("a record of the batch cannot be read".to_owned());
             };
@@ -918,12 +919,12 @@ impl View<'_> {
         raw: &RawRecord<'_>,
         next: &mut i64,
         last: &mut Option<i64>,
-        take: &mut impl FnMut(Record<'_>) -> Room,
-    ) -> Room {
+        take: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let offset = self.header.base_offset + i64::from(raw.offset_delta);
         if offset < *next {
             // The fetch began in the middle of the batch.
-            return Room::Left;
+            return ControlFlow::Continue(());
         }
         let timestamp = if self.header.has_append_time() {
             Timestamp::LogAppendTime(self.header.max_timestamp)
@@ -959,8 +960,8 @@ impl Inflated<'_> {
         left: &mut i32,
         next: &mut i64,
         last: &mut Option<i64>,
-        take: &mut impl FnMut(Record<'_>) -> Room,
-    ) -> Result<Room, String> {
+        take: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, String> {
         while *left > 0 {
             let there = self.window.get(*self.from..*self.to).unwrap_or_default();
             let wanted = match RawRecord::size(there) {
@@ -970,8 +971,8 @@ impl Inflated<'_> {
                     };
                     *self.from += size;
                     *left -= 1;
-                    if view.record(&raw, next, last, take) == Room::Full {
-                        return Ok(Room::Full);
+                    if view.record(&raw, next, last, take) == ControlFlow::Break(()) {
+                        return Ok(ControlFlow::Break(()));
                     }
                     continue;
                 }
@@ -996,14 +997,14 @@ impl Inflated<'_> {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        Ok(Room::Left)
+        Ok(ControlFlow::Continue(()))
     }
 }
 
 /// Walks all batches of what may have been fetched, and counts the records; for bytes that nobody wrote.
 #[cfg(any(test, fuzzing))]
 pub(super) fn walk_all(records: Bytes) -> Result<usize, String> {
-    let mut part = Part::new(
+    let mut part = RecordSet::new(
         TopicPartition {
             topic: 0,
             partition: 0,
@@ -1015,7 +1016,7 @@ pub(super) fn walk_all(records: Bytes) -> Result<usize, String> {
     let mut count = 0;
     let walked = part.walk(false, &mut Vec::new(), &mut |record| {
         count += record.headers.iter().count().min(1) + 1;
-        Room::Left
+        ControlFlow::Continue(())
     });
     match walked.end {
         End::Full | End::Over => Ok(count),
@@ -1037,7 +1038,7 @@ mod tests {
     use super::*;
     use crate::client::Headers;
     use crate::client::batch::Batch;
-    use crate::client::records::Stamp;
+    use crate::client::records::HeaderFields;
 
     const HERE: TopicPartition = TopicPartition {
         topic: 0,
@@ -1083,7 +1084,7 @@ mod tests {
     fn encode(like: Like, records: &[u8], count: i32) -> Vec<u8> {
         let mut body = Vec::new();
         compression::compress(like.codec, records, &mut body).unwrap();
-        let stamp = Stamp {
+        let stamp = HeaderFields {
             attributes: like.attributes | like.codec.attributes(),
             base_timestamp: 0,
             max_timestamp: 1000,
@@ -1107,13 +1108,13 @@ mod tests {
         encode(like, &record, 1)
     }
 
-    fn part(records: &[u8], next: i64, aborted: &[(i64, i64)]) -> Part {
+    fn part(records: &[u8], next: i64, aborted: &[(i64, i64)]) -> RecordSet {
         let aborted = aborted.iter().map(|&(producer, first)| {
             AbortedTransaction::default()
                 .with_producer_id(ProducerId(producer))
                 .with_first_offset(first)
         });
-        Part::new(
+        RecordSet::new(
             HERE,
             Bytes::copy_from_slice(records),
             next,
@@ -1125,7 +1126,7 @@ mod tests {
     type Walked = (i64, i64, String);
 
     /// Walks on, so many records at a time, and gives offsets, times and values.
-    fn walk(part: &mut Part, most: usize) -> (Vec<Walked>, Result<(), String>) {
+    fn walk(part: &mut RecordSet, most: usize) -> (Vec<Walked>, Result<(), String>) {
         let mut window = Vec::new();
         let mut found = Vec::new();
         loop {
@@ -1134,9 +1135,9 @@ mod tests {
                 let value = String::from_utf8_lossy(record.value.unwrap()).into_owned();
                 found.push((record.offset, record.timestamp.unwrap().millis(), value));
                 if found.len() - before < most {
-                    Room::Left
+                    ControlFlow::Continue(())
                 } else {
-                    Room::Full
+                    ControlFlow::Break(())
                 }
             });
             match walked.end {

@@ -17,17 +17,17 @@ use kafka_protocol::messages::{
 
 use super::assignor::protocol::{assignment, parse_assignment, parse_subscription, subscription};
 use super::assignor::{self, Member};
-use super::coordinator::{Coordinator, Identity, text};
+use super::coordinator::{Coordinator, MemberIdentity, text};
 use super::metadata::Metadata;
-use super::network::{Network, Peer, backoff};
+use super::network::{Network, Node, backoff};
+use crate::client::ConsumerEvent;
 use crate::client::Error;
-use crate::client::Event;
 use crate::client::Topics;
 use crate::client::settings::{AssignorName, ConsumerSettings};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::TopicPartition;
 
-/// A JoinGroup is answered when all members have come, or the rebalance timeout is over; the answer may take a little longer.
+/// A JoinGroup is handle_response when all members have come, or the rebalance timeout is over; the answer may take a little longer.
 const JOIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// The protocol type of consumers.
@@ -103,8 +103,8 @@ impl Group {
     }
 
     /// As whom offsets are committed.
-    pub(super) fn identity(&self) -> Identity {
-        Identity {
+    pub(super) fn identity(&self) -> MemberIdentity {
+        MemberIdentity {
             member_id: self.member_id.clone(),
             generation: self.generation,
             instance_id: self.settings.group_instance_id.clone(),
@@ -122,7 +122,7 @@ impl Group {
         self.settings.assignors.iter().all(cooperative)
     }
 
-    /// When [`Group::tend`] has something to do.
+    /// When [`Group::poll`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.stage {
             Stage::Out => self.not_before,
@@ -132,12 +132,12 @@ impl Group {
     }
 
     /// Sends what is due to the coordinator, which can be reached.
-    pub(super) fn tend<T>(
+    pub(super) fn poll<T>(
         &mut self,
         network: &mut Network<T>,
         cluster: &mut Metadata,
         coordinator: &Coordinator,
-        peer: Peer,
+        peer: Node,
         tag: impl Fn(Step) -> T,
     ) {
         let now = Instant::now();
@@ -169,7 +169,7 @@ impl Group {
         &mut self,
         network: &mut Network<T>,
         coordinator: &Coordinator,
-        peer: Peer,
+        peer: Node,
         tag: impl Fn(Step) -> T,
     ) {
         let cooperative = self.is_cooperative();
@@ -227,7 +227,7 @@ impl Group {
         &mut self,
         network: &mut Network<T>,
         coordinator: &Coordinator,
-        peer: Peer,
+        peer: Node,
         assignments: Vec<SyncGroupRequestAssignment>,
         tag: impl Fn(Step) -> T,
     ) {
@@ -243,8 +243,8 @@ impl Group {
         network.send_within(peer, &request, within, tag(Step::Sync(self.generation)));
     }
 
-    /// A question will not be answered.
-    pub(super) fn unanswered<T>(&mut self, network: &Network<T>, step: Step) {
+    /// A question will not be handle_response.
+    pub(super) fn disconnected<T>(&mut self, network: &Network<T>, step: Step) {
         match (step, &self.stage) {
             (Step::Join, Stage::Joining) => self.retry(network),
             (Step::Sync(generation), Stage::Syncing) if generation == self.generation => {
@@ -268,9 +268,9 @@ impl Group {
         network: &mut Network<T>,
         cluster: &mut Metadata,
         coordinator: &mut Coordinator,
-        (peer, tag): (Peer, impl Fn(Step) -> T),
+        (peer, tag): (Node, impl Fn(Step) -> T),
         answer: JoinGroupResponse,
-        events: &mut VecDeque<Event>,
+        events: &mut VecDeque<ConsumerEvent>,
     ) -> Result<(), Error> {
         if !matches!(self.stage, Stage::Joining) {
             return Ok(());
@@ -329,7 +329,7 @@ impl Group {
         coordinator: &mut Coordinator,
         generation: i32,
         answer: &SyncGroupResponse,
-        events: &mut VecDeque<Event>,
+        events: &mut VecDeque<ConsumerEvent>,
     ) -> Result<(), Error> {
         if !matches!(self.stage, Stage::Syncing) || generation != self.generation {
             return Ok(());
@@ -355,10 +355,10 @@ impl Group {
             .filter(|partition| !kept.contains(partition))
             .collect();
         self.owned.extend_from_slice(&added);
-        events.push_back(Event::Assigned(added));
+        events.push_back(ConsumerEvent::Assigned(added));
         if !gone.is_empty() {
             self.stage = Stage::Releasing;
-            events.push_back(Event::Revoked(gone));
+            events.push_back(ConsumerEvent::Revoked(gone));
         }
         Ok(())
     }
@@ -381,14 +381,14 @@ impl Group {
         Ok(places)
     }
 
-    /// A heartbeat is answered.
+    /// A heartbeat is handle_response.
     pub(super) fn beaten<T>(
         &mut self,
         network: &Network<T>,
         coordinator: &mut Coordinator,
         generation: i32,
         answer: &HeartbeatResponse,
-        events: &mut VecDeque<Event>,
+        events: &mut VecDeque<ConsumerEvent>,
     ) -> Result<(), Error> {
         self.heartbeat_asked = false;
         if generation != self.generation || !matches!(self.stage, Stage::Stable | Stage::Releasing)
@@ -414,7 +414,7 @@ impl Group {
     }
 
     /// The group changes, or is to change: it is joined again, in the eager way after everything is given up.
-    fn rejoin(&mut self, events: &mut VecDeque<Event>) {
+    fn rejoin(&mut self, events: &mut VecDeque<ConsumerEvent>) {
         if !matches!(self.stage, Stage::Stable) {
             return;
         }
@@ -423,12 +423,12 @@ impl Group {
             self.not_before = None;
         } else {
             self.stage = Stage::Releasing;
-            events.push_back(Event::Revoked(self.owned.clone()));
+            events.push_back(ConsumerEvent::Revoked(self.owned.clone()));
         }
     }
 
     /// The cluster was asked for its topics: a leader has partitions that came assigned.
-    pub(super) fn watch(&mut self, cluster: &Metadata, events: &mut VecDeque<Event>) {
+    pub(super) fn watch(&mut self, cluster: &Metadata, events: &mut VecDeque<ConsumerEvent>) {
         let Some(assigned_of) = &self.assigned_of else {
             return;
         };
@@ -446,12 +446,12 @@ impl Group {
     }
 
     /// The coordinator does not know this member in this generation any more: what it had may be another one's.
-    fn lose(&mut self, events: &mut VecDeque<Event>) {
+    fn lose(&mut self, events: &mut VecDeque<ConsumerEvent>) {
         if self.owned.is_empty() {
             self.stage = Stage::Out;
         } else {
             self.stage = Stage::Releasing;
-            events.push_back(Event::Lost(self.owned.clone()));
+            events.push_back(ConsumerEvent::Lost(self.owned.clone()));
         }
     }
 
@@ -461,7 +461,7 @@ impl Group {
         network: &Network<T>,
         coordinator: &mut Coordinator,
         error: ResponseError,
-        events: &mut VecDeque<Event>,
+        events: &mut VecDeque<ConsumerEvent>,
     ) -> Result<(), Error> {
         log::debug!("group, generation {}: {error}", self.generation);
         match error {
@@ -582,8 +582,7 @@ mod tests {
         let mut coordinator = Coordinator::new("g");
         let mut events = VecDeque::new();
         let failed = group.failed(&network, &mut coordinator, error, &mut events);
-        let lost =
-            matches!(events.front(), Some(Event::Lost(partitions)) if partitions == &[PARTITION]);
+        let lost = matches!(events.front(), Some(ConsumerEvent::Lost(partitions)) if partitions == &[PARTITION]);
         let member = (lost, group.member_id.as_str(), group.generation);
         let found = failed.is_ok().then_some(member);
         assert_eq!(found, expected, "{error}");

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::network::{Network, Peer, Reach, backoff};
+use super::network::{Network, Node, Reach, backoff};
 
 /// See the module.
 #[derive(Debug)]
@@ -127,26 +127,26 @@ impl Metadata {
     }
 
     /// The broker that makes topics, as far as one is known; in KRaft each of them passes it on.
-    pub(super) fn controller(&self) -> Option<(Peer, &str)> {
+    pub(super) fn controller(&self) -> Option<(Node, &str)> {
         Some((
-            Peer::Broker(self.controller),
+            Node::Broker(self.controller),
             self.address(self.controller)?,
         ))
     }
 
     /// Every broker that could be asked something, those known by their ids first.
-    fn candidates(&self) -> impl Iterator<Item = (Peer, &str)> {
+    fn candidates(&self) -> impl Iterator<Item = (Node, &str)> {
         let brokers = self.brokers.iter();
-        let brokers = brokers.map(|(&id, address)| (Peer::Broker(id), address.as_str()));
+        let brokers = brokers.map(|(&id, address)| (Node::Broker(id), address.as_str()));
         let bootstrap = self.bootstrap.iter().enumerate();
-        brokers.chain(bootstrap.map(|(place, address)| (Peer::Bootstrap(place), address.as_str())))
+        brokers.chain(bootstrap.map(|(place, address)| (Node::Bootstrap(place), address.as_str())))
     }
 
     /// A broker that can be asked something now; begins to connect to one where there is none. Where all known ones are away, those that
     /// were configured are tried again (KIP-899).
-    pub(super) fn any<T>(&self, network: &mut Network<T>) -> Option<Peer> {
+    pub(super) fn any<T>(&self, network: &mut Network<T>) -> Option<Node> {
         if let Some((peer, _)) = self.candidates().find(|&(peer, _)| network.is_ready(peer)) {
-            if matches!(peer, Peer::Broker(_)) {
+            if matches!(peer, Node::Broker(_)) {
                 network.close_bootstrap();
             }
             return Some(peer);
@@ -209,14 +209,14 @@ impl Metadata {
             .with_allow_auto_topic_creation(false)
     }
 
-    /// The question will not be answered.
-    pub(super) fn unanswered(&mut self) {
+    /// The question will not be handle_response.
+    pub(super) fn disconnected(&mut self) {
         self.asked = false;
         self.wanted = true;
     }
 
     /// Takes an answer over. What is left open is asked for again, with a back-off.
-    pub(super) fn answered<T>(&mut self, network: &Network<T>, answer: &MetadataResponse) {
+    pub(super) fn handle_response<T>(&mut self, network: &Network<T>, answer: &MetadataResponse) {
         self.asked = false;
         self.answers += 1;
         let now = Instant::now();

@@ -92,11 +92,11 @@ impl Client for Native {
     fn bounds(cluster: &ClientSettings) -> Bounds {
         let batch_bytes = budget(cluster.memory).batch_bytes.min(LARGEST_BATCH) - BESIDES;
         Bounds {
-            rounds: ROUNDS,
-            round_records: usize::MAX,
+            poll_batches: ROUNDS,
+            poll_batch_records: usize::MAX,
             // Where both outputs get their share, each batch is nearly full.
-            round_bytes: 2 * batch_bytes - batch_bytes / 4,
-            part_bytes: batch_bytes,
+            poll_batch_bytes: 2 * batch_bytes - batch_bytes / 4,
+            record_set_bytes: batch_bytes,
         }
     }
 

@@ -11,13 +11,13 @@ use kafka_protocol::protocol::StrBytes;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::connection::{Answer, Connection};
-use super::protocol::{self, Spoken, Unreadable};
+use super::protocol::{self, SupportedRequest, Unreadable};
 use crate::client::settings::ConnectionSettings;
 
 /// Whom a connection leads to. A broker is connected to twice where it is the group's coordinator too: a fetch waits at the broker, and
 /// what is behind it on its connection waits with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Peer {
+pub(super) enum Node {
     /// One of the configured brokers, by its place in the list.
     Bootstrap(usize),
     /// A broker by its id.
@@ -28,10 +28,10 @@ pub(super) enum Peer {
 
 /// What has come.
 #[derive(Debug)]
-pub(super) enum Arrival<T> {
+pub(super) enum NetworkEvent<T> {
     /// An answer.
-    Answer(Peer, Response<T>),
-    /// A connection is over: what was sent over it will not be answered; here is what was given along with it.
+    Answer(Node, Response<T>),
+    /// A connection is over: what was sent over it will not be handle_response; here is what was given along with it.
     Lost(Vec<T>),
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Response<T> {
 
 impl<T> Response<T> {
     /// Reads it as what it is.
-    pub(super) fn read<R: Spoken>(&self) -> Result<R::Response, Unreadable> {
+    pub(super) fn read<R: SupportedRequest>(&self) -> Result<R::Response, Unreadable> {
         protocol::decode::<R>(&self.body, self.version)
     }
 
@@ -70,8 +70,8 @@ pub(super) enum Reach {
 pub(super) struct Network<T> {
     settings: ConnectionSettings,
     client_id: StrBytes,
-    links: BTreeMap<Peer, Link<T>>,
-    arrived: VecDeque<Arrival<T>>,
+    links: BTreeMap<Node, Link<T>>,
+    arrived: VecDeque<NetworkEvent<T>>,
     /// Why the last connection ended, with the broker's address.
     reason: String,
 }
@@ -119,7 +119,7 @@ impl<T> Network<T> {
     }
 
     /// Whether the peer can be sent to; begins to connect where that is due.
-    pub(super) fn reach(&mut self, peer: Peer, address: &str) -> Reach {
+    pub(super) fn reach(&mut self, peer: Node, address: &str) -> Reach {
         let now = Instant::now();
         let link = self.links.entry(peer).or_insert_with(|| Link {
             address: address.to_owned(),
@@ -135,7 +135,7 @@ impl<T> Network<T> {
             link.not_before = None;
             if let Some(connection) = link.connection.take() {
                 let tags = connection.into_unanswered();
-                self.arrived.push_back(Arrival::Lost(tags));
+                self.arrived.push_back(NetworkEvent::Lost(tags));
             }
         }
         if let Some(connection) = &link.connection {
@@ -152,28 +152,28 @@ impl<T> Network<T> {
     }
 
     /// Whether the peer can be sent to now; nothing is begun.
-    pub(super) fn is_ready(&self, peer: Peer) -> bool {
+    pub(super) fn is_ready(&self, peer: Node) -> bool {
         self.links.get(&peer).is_some_and(Link::is_ready)
     }
 
     /// How often in a row it was connected to in vain.
-    pub(super) fn failures(&self, peer: Peer) -> u32 {
+    pub(super) fn failures(&self, peer: Node) -> u32 {
         self.links.get(&peer).map_or(0, |link| link.failures)
     }
 
-    /// Requests that the peer has not answered, and bytes that the system has not taken for it.
-    pub(super) fn load(&self, peer: Peer) -> (usize, usize) {
+    /// Requests that the peer has not handle_response, and bytes that the system has not taken for it.
+    pub(super) fn load(&self, peer: Node) -> (usize, usize) {
         let connection = self
             .links
             .get(&peer)
             .and_then(|link| link.connection.as_ref());
         connection.map_or((0, 0), |connection| {
-            (connection.unanswered(), connection.unsent())
+            (connection.disconnected(), connection.unsent())
         })
     }
 
     /// The newest version of a request that the peer and we speak, where the peer is ready. Else a sentence.
-    pub(super) fn version<R: Spoken>(&self, peer: Peer) -> Result<i16, String> {
+    pub(super) fn version<R: SupportedRequest>(&self, peer: Node) -> Result<i16, String> {
         let Some(link) = self.links.get(&peer) else {
             return Err("not connected".to_owned());
         };
@@ -203,14 +203,14 @@ impl<T> Network<T> {
     }
 
     /// Sends a request to a peer that is ready; one that is not loses it, which is told as for a connection that ends.
-    pub(super) fn send<R: Spoken>(&mut self, peer: Peer, request: &R, tag: T) {
+    pub(super) fn send<R: SupportedRequest>(&mut self, peer: Node, request: &R, tag: T) {
         self.send_within(peer, request, self.settings.request_timeout, tag);
     }
 
     /// As [`Network::send`], for an answer that may take longer.
-    pub(super) fn send_within<R: Spoken>(
+    pub(super) fn send_within<R: SupportedRequest>(
         &mut self,
-        peer: Peer,
+        peer: Node,
         request: &R,
         within: Duration,
         tag: T,
@@ -223,7 +223,12 @@ impl<T> Network<T> {
     }
 
     /// As [`Network::send`], the request's body given in pieces, which are for the version that [`Network::version`] tells.
-    pub(super) fn send_pieces<R: Spoken>(&mut self, peer: Peer, pieces: [&[u8]; 3], tag: T) {
+    pub(super) fn send_pieces<R: SupportedRequest>(
+        &mut self,
+        peer: Node,
+        pieces: [&[u8]; 3],
+        tag: T,
+    ) {
         let until = Instant::now() + self.settings.request_timeout;
         let client_id = self.client_id.clone();
         self.on_connection::<R>(peer, tag, |connection, version, tag| {
@@ -231,9 +236,9 @@ impl<T> Network<T> {
         });
     }
 
-    fn on_connection<R: Spoken>(
+    fn on_connection<R: SupportedRequest>(
         &mut self,
-        peer: Peer,
+        peer: Node,
         tag: T,
         send: impl FnOnce(&mut Connection<T>, i16, T) -> std::io::Result<()>,
     ) {
@@ -243,7 +248,7 @@ impl<T> Network<T> {
             .and_then(|connection| Some((connection.version::<R>()?, connection)))
             .map(|(version, connection)| (connection, version))
         else {
-            self.arrived.push_back(Arrival::Lost(vec![tag]));
+            self.arrived.push_back(NetworkEvent::Lost(vec![tag]));
             return;
         };
         if let Err(error) = send(connection, version, tag) {
@@ -257,13 +262,13 @@ impl<T> Network<T> {
             let idle = link
                 .connection
                 .as_ref()
-                .is_none_or(|connection| connection.unanswered() == 0);
-            !(matches!(peer, Peer::Bootstrap(_)) && idle)
+                .is_none_or(|connection| connection.disconnected() == 0);
+            !(matches!(peer, Node::Bootstrap(_)) && idle)
         });
     }
 
     /// Ends a connection that gave what it must not.
-    pub(super) fn lose(&mut self, peer: Peer, reason: &str) {
+    pub(super) fn lose(&mut self, peer: Node, reason: &str) {
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
@@ -274,18 +279,18 @@ impl<T> Network<T> {
         log::debug!("{peer:?} {}", self.reason);
         link.failed(Instant::now(), &self.settings);
         let tags = connection.into_unanswered();
-        self.arrived.push_back(Arrival::Lost(tags));
+        self.arrived.push_back(NetworkEvent::Lost(tags));
     }
 
     /// Gives the memory of a large answer back, for that peer's next one, if nobody else has a part of it.
-    pub(super) fn recycle(&mut self, peer: Peer, body: Bytes) {
+    pub(super) fn recycle(&mut self, peer: Node, body: Bytes) {
         let Some(room) = body.try_into_mut().ok() else {
             return;
         };
         self.recycle_room(peer, room);
     }
 
-    fn recycle_room(&mut self, peer: Peer, room: BytesMut) {
+    fn recycle_room(&mut self, peer: Node, room: BytesMut) {
         if let Some(connection) = self
             .links
             .get_mut(&peer)
@@ -296,23 +301,23 @@ impl<T> Network<T> {
     }
 
     /// The oldest that has come.
-    pub(super) fn next(&mut self) -> Option<Arrival<T>> {
+    pub(super) fn next(&mut self) -> Option<NetworkEvent<T>> {
         self.arrived.pop_front()
     }
 
     /// The oldest answer for which `wanted` holds; everything else stays.
     pub(super) fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<Option<Response<T>>> {
         let place = self.arrived.iter().position(|arrival| match arrival {
-            Arrival::Answer(_, response) => wanted(&response.tag),
-            Arrival::Lost(tags) => tags.iter().any(&wanted),
+            NetworkEvent::Answer(_, response) => wanted(&response.tag),
+            NetworkEvent::Lost(tags) => tags.iter().any(&wanted),
         })?;
         match self.arrived.get_mut(place) {
-            Some(Arrival::Lost(tags)) => {
+            Some(NetworkEvent::Lost(tags)) => {
                 tags.retain(|tag| !wanted(tag));
                 Some(None)
             }
             _ => match self.arrived.remove(place) {
-                Some(Arrival::Answer(_, response)) => Some(Some(response)),
+                Some(NetworkEvent::Answer(_, response)) => Some(Some(response)),
                 _ => Some(None),
             },
         }
@@ -326,9 +331,9 @@ impl<T> Network<T> {
     }
 
     /// Sends a request and waits for its answer, no longer than `until`. What else comes stays.
-    pub(super) fn call<R: Spoken>(
+    pub(super) fn call<R: SupportedRequest>(
         &mut self,
-        peer: Peer,
+        peer: Node,
         request: &R,
         tag: T,
         until: Instant,
@@ -398,11 +403,11 @@ impl<T> Network<T> {
             };
             let is_ready = ready.next().copied().unwrap_or_default();
             // A broker parts so from a client that has nothing to say: that is no failure.
-            let idle = connection.is_ready() && connection.unanswered() == 0;
+            let idle = connection.is_ready() && connection.disconnected() == 0;
             let progress = connection.progress(now, is_ready, client_id, |answer| {
                 let Answer { tag, version, body } = answer;
                 let response = Response { tag, version, body };
-                arrived.push_back(Arrival::Answer(peer, response));
+                arrived.push_back(NetworkEvent::Answer(peer, response));
             });
             match progress {
                 Ok(()) if connection.is_ready() => {
@@ -421,7 +426,7 @@ impl<T> Network<T> {
                     if !idle {
                         link.failed(now, settings);
                     }
-                    arrived.push_back(Arrival::Lost(tags));
+                    arrived.push_back(NetworkEvent::Lost(tags));
                 }
             }
         }

@@ -14,7 +14,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
 /// A request that this client sends.
-pub(super) trait Spoken: Request {
+pub(super) trait SupportedRequest: Request {
     /// Its name in Kafka's protocol guide.
     const NAME: &'static str;
     /// The versions that are spoken, the older first, and the shape of each one's answer (see [`fits`]).
@@ -23,7 +23,7 @@ pub(super) trait Spoken: Request {
 
 macro_rules! spoken {
     ($($request:ty, $name:literal, $versions:expr;)*) => {$(
-        impl Spoken for $request {
+        impl SupportedRequest for $request {
             const NAME: &'static str = $name;
             const SPOKEN: &'static [(i16, &'static str)] = &$versions;
         }
@@ -59,7 +59,7 @@ spoken! {
 }
 
 /// The newest version that both sides speak.
-pub(super) fn common_version<R: Spoken>((lowest, highest): (i16, i16)) -> Option<i16> {
+pub(super) fn common_version<R: SupportedRequest>((lowest, highest): (i16, i16)) -> Option<i16> {
     let both = |version: &i16| (lowest..=highest).contains(version);
     R::SPOKEN
         .iter()
@@ -69,7 +69,7 @@ pub(super) fn common_version<R: Spoken>((lowest, highest): (i16, i16)) -> Option
 }
 
 /// Begins a request: room for its length, and the header.
-pub(super) fn begin<R: Spoken>(
+pub(super) fn begin<R: SupportedRequest>(
     out: &mut BytesMut,
     version: i16,
     correlation: i32,
@@ -94,7 +94,7 @@ pub(super) fn end(out: &mut BytesMut, more: usize) {
 }
 
 /// A whole request.
-pub(super) fn encode<R: Spoken>(
+pub(super) fn encode<R: SupportedRequest>(
     request: &R,
     version: i16,
     correlation: i32,
@@ -110,7 +110,10 @@ pub(super) fn encode<R: Spoken>(
 }
 
 /// An answer, from its correlation id on.
-pub(super) fn decode<R: Spoken>(answer: &Bytes, version: i16) -> Result<R::Response, Unreadable> {
+pub(super) fn decode<R: SupportedRequest>(
+    answer: &Bytes,
+    version: i16,
+) -> Result<R::Response, Unreadable> {
     let unreadable = Unreadable {
         request: R::NAME,
         version,
@@ -287,7 +290,7 @@ mod tests {
             ConsumerGroupHeartbeatRequest FetchRequest ProduceRequest);
     }
 
-    fn answer<R: Spoken>(response: &R::Response, version: i16) -> Bytes {
+    fn answer<R: SupportedRequest>(response: &R::Response, version: i16) -> Bytes {
         let mut bytes = BytesMut::new();
         ResponseHeader::default()
             .with_correlation_id(7)

@@ -14,9 +14,9 @@ use kafka_protocol::messages::{
 };
 
 use super::admin::{self, ANSWER_WITHIN};
-use super::coordinator::{Coordinator, Identity, text, topic_name};
+use super::coordinator::{Coordinator, MemberIdentity, text, topic_name};
 use super::metadata::Metadata;
-use super::network::{Network, Peer, Reach, backoff};
+use super::network::{Network, Node, Reach, backoff};
 use crate::client::Error;
 use crate::client::NotReady;
 use crate::client::Topics;
@@ -118,7 +118,7 @@ pub(super) struct Committer {
     /// A commit will follow.
     is_announced: bool,
     /// What is being committed, and as whom; none where no commit is under way.
-    offsets: Option<(Identity, Vec<NextOffset>)>,
+    offsets: Option<(MemberIdentity, Vec<NextOffset>)>,
     step: Step,
     is_asked: bool,
     not_before: Option<Instant>,
@@ -179,7 +179,7 @@ impl Committer {
             .call::<FindCoordinatorRequest>(any, &self.coordinator.request(), tag, until)
             .map_err(waiting)?;
         self.coordinator
-            .answered(network, cluster, &answer)
+            .handle_response(network, cluster, &answer)
             .map_err(failed)?;
         let peer = loop {
             match self.coordinator.peer(cluster) {
@@ -242,7 +242,7 @@ impl Committer {
     }
 
     /// Begins to commit the open transaction with these offsets.
-    pub(super) fn begin(&mut self, identity: Identity, offsets: Vec<NextOffset>) {
+    pub(super) fn begin(&mut self, identity: MemberIdentity, offsets: Vec<NextOffset>) {
         self.offsets = Some((identity, offsets));
     }
 
@@ -253,11 +253,11 @@ impl Committer {
     }
 
     /// Asks what is due, where there is work. `coordinators` is the tag for looking for the transaction's coordinator.
-    pub(super) fn tend<T>(
+    pub(super) fn poll<T>(
         &mut self,
         network: &mut Network<T>,
         cluster: &Metadata,
-        (group, group_peer): (&Coordinator, Option<Peer>),
+        (group, group_peer): (&Coordinator, Option<Node>),
         topics: &Topics,
         (coordinators, tag): (T, impl Fn(Step) -> T),
     ) -> Result<(), Error> {
@@ -316,9 +316,9 @@ impl Committer {
         Ok(())
     }
 
-    /// A step is answered, with the first of the errors in it and the partition that it is about, if it is about one. When that was the last
+    /// A step is handle_response, with the first of the errors in it and the partition that it is about, if it is about one. When that was the last
     /// step: what is committed now.
-    pub(super) fn answered<T>(
+    pub(super) fn handle_response<T>(
         &mut self,
         network: &Network<T>,
         step: Step,
@@ -367,8 +367,8 @@ impl Committer {
         }
     }
 
-    /// A step will not be answered: whether it was done is not known, and asking again does not do it twice.
-    pub(super) fn unanswered<T>(&mut self, network: &Network<T>) {
+    /// A step will not be handle_response: whether it was done is not known, and asking again does not do it twice.
+    pub(super) fn disconnected<T>(&mut self, network: &Network<T>) {
         self.is_asked = false;
         self.wait(network.settings().retry_backoff);
     }
@@ -381,7 +381,7 @@ impl Committer {
     /// Gives up what is open, so that nobody has to wait for its timeout; none where nothing can be asked now.
     pub(super) fn abort(&self, cluster: &Metadata) -> Option<(i32, String, EndTxnRequest)> {
         let (producer_id, epoch) = self.transaction.identity()?;
-        let (Peer::Coordinator(broker), address) = self.coordinator.peer(cluster)? else {
+        let (Node::Coordinator(broker), address) = self.coordinator.peer(cluster)? else {
             return None;
         };
         let request = EndTxnRequest::default()

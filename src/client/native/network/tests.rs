@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 
 use super::*;
 
-const PEER: Peer = Peer::Bootstrap(0);
+const PEER: Node = Node::Bootstrap(0);
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Takes a connection and tells it that no request is known.
@@ -44,7 +44,7 @@ fn a_connection_that_is_closed_while_nothing_is_expected_is_noticed() {
     drop(broker);
     network.poll(Instant::now() + DEADLINE);
     assert!(
-        matches!(network.next(), Some(Arrival::Lost(tags)) if tags.is_empty()),
+        matches!(network.next(), Some(NetworkEvent::Lost(tags)) if tags.is_empty()),
         "{}",
         network.reason()
     );

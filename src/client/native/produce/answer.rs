@@ -10,8 +10,8 @@ use super::sequence::Counted;
 use super::verdict::{Verdict, verdict};
 use super::{Producer, Tag, failure};
 use crate::client::Error;
-use crate::client::batch::Refusal;
-use crate::client::native::network::{Arrival, Peer, Response};
+use crate::client::batch::RefusalReason;
+use crate::client::native::network::{NetworkEvent, Node, Response};
 use crate::client::native::transaction::CONCURRENT_BACKOFF;
 use crate::client::report;
 
@@ -20,18 +20,24 @@ const BUSY: u32 = 8;
 
 impl Producer {
     /// Takes over what has come.
-    pub(super) fn arrived(&mut self, arrival: Arrival<Tag>, now: Instant) -> Result<(), Error> {
+    pub(super) fn arrived(
+        &mut self,
+        arrival: NetworkEvent<Tag>,
+        now: Instant,
+    ) -> Result<(), Error> {
         match arrival {
-            Arrival::Answer(peer, response) => match response.tag {
+            NetworkEvent::Answer(peer, response) => match response.tag {
                 Tag::Metadata => self.metadata(peer, &response),
-                Tag::Identity => return self.identified(peer, &response, now),
+                Tag::ProducerIdentity => return self.identified(peer, &response, now),
                 Tag::Coordinator => return self.coordinator_answered(peer, &response),
                 Tag::Partitions => return self.partitions_answered(peer, &response, now),
-                Tag::Body { line, id } => return self.answered(peer, &response, (line, id), now),
+                Tag::Body { line, id } => {
+                    return self.handle_response(peer, &response, (line, id), now);
+                }
                 // Nobody waits for it any more.
                 Tag::Prepare => (),
             },
-            Arrival::Lost(tags) => {
+            NetworkEvent::Lost(tags) => {
                 self.cluster.outdated();
                 for line in &mut self.lines {
                     line.window.interrupted();
@@ -46,8 +52,8 @@ impl Producer {
 
     fn lost(&mut self, tag: Tag, now: Instant) {
         match tag {
-            Tag::Metadata => self.cluster.unanswered(),
-            Tag::Identity => self.identity_failed(now),
+            Tag::Metadata => self.cluster.disconnected(),
+            Tag::ProducerIdentity => self.identity_failed(now),
             Tag::Coordinator => self.coordinator_unanswered(),
             Tag::Partitions => self.partitions_unanswered(now),
             Tag::Body { line: number, id } => {
@@ -62,20 +68,20 @@ impl Producer {
         }
     }
 
-    fn metadata(&mut self, peer: Peer, response: &Response<Tag>) {
+    fn metadata(&mut self, peer: Node, response: &Response<Tag>) {
         match response.read::<MetadataRequest>() {
-            Ok(answer) => self.cluster.answered(&self.network, &answer),
+            Ok(answer) => self.cluster.handle_response(&self.network, &answer),
             Err(error) => {
-                self.cluster.unanswered();
+                self.cluster.disconnected();
                 self.network.lose(peer, &error.to_string());
             }
         }
     }
 
     /// The answer to a body.
-    fn answered(
+    fn handle_response(
         &mut self,
-        peer: Peer,
+        peer: Node,
         response: &Response<Tag>,
         (number, id): (usize, u64),
         now: Instant,
@@ -154,7 +160,7 @@ impl Producer {
                 line.window.failed(id, false);
             }
             Verdict::TooLarge => {
-                return self.refused((number, id), None, |_| Refusal::TooLarge);
+                return self.refused((number, id), None, |_| RefusalReason::TooLarge);
             }
             Verdict::Invalid | Verdict::Corrupt => {
                 let words = error.map(|error| error.to_string()).unwrap_or_default();
@@ -162,7 +168,7 @@ impl Producer {
                 return self.refused((number, id), Some(&answer), |own| {
                     let more = own.unwrap_or(all);
                     let separator = if more.is_empty() { "" } else { ": " };
-                    Refusal::Invalid(format!("{words}{separator}{more}"))
+                    RefusalReason::Invalid(format!("{words}{separator}{more}"))
                 });
             }
             Verdict::Final => {
@@ -184,7 +190,7 @@ impl Producer {
         &mut self,
         (number, id): (usize, u64),
         answer: Option<&PartitionProduceResponse>,
-        reason: impl Fn(Option<&str>) -> Refusal,
+        reason: impl Fn(Option<&str>) -> RefusalReason,
     ) -> Result<(), Error> {
         let Some(line) = self.lines.get_mut(number) else {
             return Ok(());

@@ -10,7 +10,7 @@ use super::sequence::Counted;
 use crate::client::OutputTopic;
 use crate::client::murmur2;
 use crate::client::native::compression::{self, Codec};
-use crate::client::records::Stamp;
+use crate::client::records::HeaderFields;
 
 /// See the module.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Body {
     spans: Vec<Span>,
     /// None where it is a whole part, uncompressed.
     copy: Option<Vec<u8>>,
-    stamp: Stamp,
+    stamp: HeaderFields,
     /// When its records were given to the producer.
     pub(super) since: Instant,
     /// The broker found that it had not arrived as it was sent.
@@ -73,7 +73,7 @@ impl Body {
     }
 
     /// What is known of its header.
-    pub(super) fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> HeaderFields {
         self.stamp
     }
 

@@ -1,7 +1,7 @@
 //! Puts records that stand anywhere in the held batches together, for a record batch of their own.
 
 use super::held::{Held, Span};
-use crate::client::records::{RawRecord, Stamp, write_record};
+use crate::client::records::{HeaderFields, RawRecord, write_record};
 
 /// Lends the records of `spans`, each with a span of its own and its time.
 pub(super) fn each(spans: &[Span], held: &Held, mut take: impl FnMut(Span, i64, &RawRecord<'_>)) {
@@ -65,8 +65,8 @@ impl Encoder {
     }
 
     /// Where the records stand, their bytes, and their part of a header; none where there are none.
-    pub(super) fn finish(self) -> Option<(Vec<Span>, Vec<u8>, Stamp)> {
-        let stamp = Stamp {
+    pub(super) fn finish(self) -> Option<(Vec<Span>, Vec<u8>, HeaderFields)> {
+        let stamp = HeaderFields {
             attributes: 0,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,

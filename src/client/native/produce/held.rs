@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::client::Batch;
-use crate::client::batch::{Part, Place, Refusal};
+use crate::client::batch::{RecordLocation, RecordSet, RefusalReason};
 
 /// Records of a batch's part that stand one behind the other: from `from` on, up to but not including `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Held {
     }
 
     /// A part of a batch.
-    pub(super) fn part(&self, slot: usize, part: usize) -> Option<&Part> {
+    pub(super) fn part(&self, slot: usize, part: usize) -> Option<&RecordSet> {
         let slot = self.slots.get(slot)?.as_ref()?;
         slot.batch.parts().get(part)
     }
@@ -75,10 +75,10 @@ impl Held {
     }
 
     /// The broker refused these records for good. Those of a part stand together.
-    pub(super) fn refuse(&mut self, refused: Vec<(Single, Refusal)>) {
+    pub(super) fn refuse(&mut self, refused: Vec<(Single, RefusalReason)>) {
         let mut refused = refused.into_iter().peekable();
         while let Some(&(Single { slot, part, .. }, _)) = refused.peek() {
-            let mut places: Vec<Place> = Vec::new();
+            let mut places: Vec<RecordLocation> = Vec::new();
             if let Some(Some(held)) = self.slots.get(slot) {
                 places.extend(held.batch.places(part));
             }

@@ -5,17 +5,17 @@ use std::time::Instant;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::InitProducerIdRequest;
 
-use super::sequence::Identity;
+use super::sequence::ProducerIdentity;
 use super::verdict::{Verdict, verdict};
 use super::{Producer, Tag, failure};
 use crate::client::Error;
-use crate::client::native::network::{Peer, Response, backoff};
+use crate::client::native::network::{Node, Response, backoff};
 
 /// What is known of it.
 #[derive(Debug, Default)]
 pub(super) struct Identification {
     /// None where it is wanted.
-    pub(super) known: Option<Identity>,
+    pub(super) known: Option<ProducerIdentity>,
     is_asked: bool,
     failures: u32,
     /// It is not asked for before.
@@ -52,14 +52,14 @@ impl Producer {
             .with_transaction_timeout_ms(i32::MAX)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
-        self.network.send(peer, &request, Tag::Identity);
+        self.network.send(peer, &request, Tag::ProducerIdentity);
         self.identification.is_asked = true;
         Ok(())
     }
 
     pub(super) fn identified(
         &mut self,
-        peer: Peer,
+        peer: Node,
         response: &Response<Tag>,
         now: Instant,
     ) -> Result<(), Error> {

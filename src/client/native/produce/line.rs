@@ -8,7 +8,7 @@ use super::held::Held;
 use super::sequence::{Counted, Window};
 use crate::client::OutputTopic;
 use crate::client::native::compression::{self, Codec};
-use crate::client::native::network::{Peer, backoff};
+use crate::client::native::network::{Node, backoff};
 use crate::client::records::BATCH_HEADER;
 
 /// How bodies become batches.
@@ -30,7 +30,7 @@ pub(super) struct Line {
     waiting: VecDeque<Body>,
     pub(super) window: Window<Body>,
     /// To whom what is out was sent.
-    pub(super) peer: Option<Peer>,
+    pub(super) peer: Option<Node>,
     /// Failures since something was acknowledged last.
     pub(super) failures: u32,
     /// Nothing is sent before.
@@ -130,7 +130,7 @@ impl Line {
     }
 
     /// Something was sent.
-    pub(super) fn sent(&mut self, id: u64, peer: Peer) {
+    pub(super) fn sent(&mut self, id: u64, peer: Node) {
         self.window.sent(id);
         self.peer = Some(peer);
         self.until = None;
@@ -256,7 +256,7 @@ mod tests {
             // What fails along with it.
             line.rest(now, back_off);
             assert_eq!(line.until, Some(until));
-            line.sent(0, Peer::Broker(1));
+            line.sent(0, Node::Broker(1));
             until - now
         };
         let rests: Vec<Duration> = (0..6).map(|_| rest(&mut line)).collect();

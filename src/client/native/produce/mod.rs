@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::admin;
 use super::compression::Codec;
 use super::metadata;
-use super::network::{Network, Peer};
+use super::network::{Network, Node};
 use crate::client::Error;
 use crate::client::settings::{ClientSettings, Compression, ProducerSettings, TopicSettings};
 use crate::client::{Batch, NotReady, Transaction};
@@ -43,7 +43,7 @@ enum Tag {
     /// `admin`'s calls, which wait for it.
     Prepare,
     Metadata,
-    Identity,
+    ProducerIdentity,
     /// The transaction's.
     Coordinator,
     /// To be added to the transaction.
@@ -79,7 +79,7 @@ pub(crate) struct Producer {
     /// The line that is asked first.
     turn: usize,
     /// Brokers that want nothing more before (KIP-219).
-    throttled: BTreeMap<Peer, Instant>,
+    throttled: BTreeMap<Node, Instant>,
     /// The beginning of a request; the buffer is used again.
     head: Vec<u8>,
     warnings: Throttle,

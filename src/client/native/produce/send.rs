@@ -6,7 +6,7 @@ use kafka_protocol::messages::ProduceRequest;
 
 use super::{Producer, Tag, failure};
 use crate::client::Error;
-use crate::client::native::network::{Peer, Reach};
+use crate::client::native::network::{Node, Reach};
 use crate::client::report;
 use crate::client::settings::Acks;
 
@@ -73,7 +73,7 @@ impl Producer {
             self.trouble(number, now, &what);
             return Ok(false);
         };
-        let peer = Peer::Broker(leader);
+        let peer = Node::Broker(leader);
         // Two brokers do not keep the order between them.
         if line.peer != Some(peer) && line.window.is_out() {
             return Ok(false);

@@ -16,8 +16,8 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::Producer;
 use crate::client::Topics;
-use crate::client::batch::{Refusal, header_list};
-use crate::client::native::network::Peer;
+use crate::client::batch::{RefusalReason, header_list};
+use crate::client::native::network::Node;
 use crate::client::records::Headers;
 use crate::client::settings::{
     Acks, ClientSettings, Compression, ConnectionSettings, ProducerSettings, TopicSettings,
@@ -146,7 +146,7 @@ fn batches(count: usize, records: usize, keyed: bool) -> Vec<Batch> {
     let headers = header_list(&[("name", b"value")]);
     let batch = |number: usize| {
         let mut batch = Batch::new(1 << 18);
-        batch.round = number as u64;
+        batch.poll_batch = number as u64;
         for record in number * records..(number + 1) * records {
             let key = (record % 7).to_string();
             push(
@@ -220,7 +220,7 @@ fn one_partition_keeps_the_order() {
     producer.prepare().unwrap();
     let delivered = deliver(&mut producer, batches(40, 50, false));
     assert!(delivered.iter().all(|batch| batch.refused.is_empty()));
-    let rounds: Vec<u64> = delivered.iter().map(|batch| batch.round).collect();
+    let rounds: Vec<u64> = delivered.iter().map(|batch| batch.poll_batch).collect();
     assert_eq!(rounds, (0..40).collect::<Vec<u64>>());
     let expected: Vec<usize> = (0..2000).collect();
     assert_eq!(values(&bench.read(2000)), expected);
@@ -376,7 +376,7 @@ fn the_record_that_is_too_large_is_found() {
     let delivered = deliver(&mut producer, batches(3, 10, false));
     let refused = &delivered[0].refused;
     assert_eq!(refused.len(), 1);
-    assert_eq!(refused[0].reason, Refusal::TooLarge);
+    assert_eq!(refused[0].reason, RefusalReason::TooLarge);
     let record = delivered[0].get(refused[0].place).unwrap();
     assert_eq!(record.origin.offset, 0);
     let expected: Vec<usize> = (1..30).collect();
@@ -402,7 +402,7 @@ fn the_record_that_is_invalid_is_found() {
     assert_eq!(record.origin.offset, 1);
     assert_eq!(
         refused[0].reason,
-        Refusal::Invalid("InvalidRecord".to_owned())
+        RefusalReason::Invalid("InvalidRecord".to_owned())
     );
     assert_eq!(values(&bench.read(1)), [0]);
 }
@@ -435,7 +435,7 @@ fn a_broker_goes_and_comes_back() {
         producer.send(batch).unwrap();
     }
     poll_until(&mut producer, |producer| {
-        producer.network.failures(Peer::Broker(1)) > 1
+        producer.network.failures(Node::Broker(1)) > 1
     });
     assert_eq!(producer.in_flight(), count);
     bench.cluster.broker_up(1).unwrap();

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
 use super::{Producer, Tag};
 use crate::client::Error;
 use crate::client::native::coordinator::{Coordinator, text, topic_name};
-use crate::client::native::network::{Peer, Response, backoff};
+use crate::client::native::network::{Node, Response, backoff};
 use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
 use crate::client::transaction::Transaction;
 
@@ -97,7 +97,7 @@ impl Producer {
 
     pub(super) fn coordinator_answered(
         &mut self,
-        peer: Peer,
+        peer: Node,
         response: &Response<Tag>,
     ) -> Result<(), Error> {
         let Some(part) = &mut self.transaction else {
@@ -106,10 +106,10 @@ impl Producer {
         match response.read::<FindCoordinatorRequest>() {
             Ok(answer) => part
                 .coordinator
-                .answered(&self.network, &mut self.cluster, &answer)
+                .handle_response(&self.network, &mut self.cluster, &answer)
                 .map_err(super::failure),
             Err(error) => {
-                part.coordinator.unanswered(&self.network);
+                part.coordinator.disconnected(&self.network);
                 self.network.lose(peer, &error.to_string());
                 Ok(())
             }
@@ -118,14 +118,14 @@ impl Producer {
 
     pub(super) fn coordinator_unanswered(&mut self) {
         if let Some(part) = &mut self.transaction {
-            part.coordinator.unanswered(&self.network);
+            part.coordinator.disconnected(&self.network);
         }
     }
 
     /// The partitions are added, or not.
     pub(super) fn partitions_answered(
         &mut self,
-        peer: Peer,
+        peer: Node,
         response: &Response<Tag>,
         now: Instant,
     ) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Which sequence number each body on its way to one partition has, and what may be sent next (KIP-98): so that whatever is answered or
+//! Which sequence number each body on its way to one partition has, and what may be sent next (KIP-98): so that whatever is handle_response or
 //! lost, each record is appended once and in order. Pure: no time, no network. The producer has one window for each partition.
 //!
 //! What it relies on of a broker: of a producer id and epoch it appends only what follows the last sequence number; what is one of the last
@@ -12,10 +12,10 @@
 use std::collections::VecDeque;
 
 /// Producer id and epoch.
-pub(super) type Identity = (i64, i16);
+pub(super) type ProducerIdentity = (i64, i16);
 
 /// What is not idempotent has.
-const NO_IDENTITY: Identity = (-1, -1);
+const NO_IDENTITY: ProducerIdentity = (-1, -1);
 
 /// So many bodies a broker knows again.
 pub(super) const KNOWN_AGAIN: usize = 5;
@@ -31,7 +31,7 @@ pub(super) trait Counted {
 pub(super) struct Turn {
     /// Names the body until it is acknowledged or replaced.
     pub(super) id: u64,
-    pub(super) identity: Identity,
+    pub(super) identity: ProducerIdentity,
     pub(super) base_sequence: i32,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Window<B> {
     idempotent: bool,
     /// Numbers may begin anew. Not in a transaction, which has to be aborted instead.
     may_restart: bool,
-    identity: Option<Identity>,
+    identity: Option<ProducerIdentity>,
     /// A producer id that cannot be used any more.
     spent: Option<i64>,
     /// Sequence number of the first entry.
@@ -169,7 +169,7 @@ impl<B: Counted> Window<B> {
     }
 
     /// Gives it its identity; says whether it is one that can be used here.
-    pub(super) fn identify(&mut self, identity: Identity) -> bool {
+    pub(super) fn identify(&mut self, identity: ProducerIdentity) -> bool {
         if self.spent == Some(identity.0) {
             return false;
         }
@@ -196,7 +196,7 @@ impl<B: Counted> Window<B> {
         let first = self.entries.iter().position(unsent)?;
         let out = |entry: &Entry<B>| entry.state == State::Out;
         let last_out = self.entries.iter().rposition(out);
-        // What failed goes again before what was sent behind it, and when that is answered.
+        // What failed goes again before what was sent behind it, and when that is handle_response.
         if last_out.is_some_and(|last| last > first) {
             return None;
         }
@@ -236,7 +236,7 @@ impl<B: Counted> Window<B> {
         None
     }
 
-    fn turn_of(&self, place: usize, identity: Identity) -> Option<Turn> {
+    fn turn_of(&self, place: usize, identity: ProducerIdentity) -> Option<Turn> {
         let alone = self.idempotent && self.fresh;
         let limit = if alone { 1 } else { self.limit };
         let entry = self.entries.get(place).filter(|_| place < limit)?;

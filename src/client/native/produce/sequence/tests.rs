@@ -32,7 +32,7 @@ enum Answer {
     OutOfSequence,
     Unidentified,
     /// Not appended, and not for what it is.
-    Refused,
+    RefusedRecord,
     /// Appended maybe, and yet a failure.
     TimedOut,
     /// For what is in it; the broker names the records, or it does not.
@@ -70,7 +70,7 @@ struct Broker {
 impl Broker {
     fn take(&mut self, request: &Request, fault: Fault) -> Answer {
         if fault == Fault::Before {
-            return Answer::Refused;
+            return Answer::RefusedRecord;
         }
         let is_poison = |record: &u32| !self.is_lenient && self.poison.contains(record);
         if request.records.iter().any(is_poison) {
@@ -216,7 +216,7 @@ impl World {
             Answer::Unidentified => {
                 self.window.unidentified(id);
             }
-            Answer::Refused => self.window.failed(id, false),
+            Answer::RefusedRecord => self.window.failed(id, false),
             Answer::TimedOut => self.window.failed(id, true),
             Answer::Poison { named } => {
                 let body = self.window.body(id).unwrap().clone();
@@ -309,7 +309,7 @@ fn world(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
-    /// Each record is appended once and in order, whatever is answered, lost or late.
+    /// Each record is appended once and in order, whatever is handle_response, lost or late.
     #[test]
     fn each_record_once_and_in_order(
         bodies in prop::collection::vec(1..4_usize, 1..30),
