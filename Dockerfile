@@ -1,16 +1,16 @@
-# The image of parity-router: one static binary and nothing that could run besides it. Each role is a target:
+# The images of parity-router: one static binary and nothing else that could run. Each role has a target:
 #
 #   docker build --target router|time|log -t <tag> --provenance=false .
 #
-# Without a target it is `router`. `--build-arg CARGO_FLAGS=--no-default-features` makes the small build. Data Flow reads the labels only
-# from a manifest of one architecture in Docker's format, which is why there is no provenance; `buildah bud --format docker` makes it too.
+# The default target is `router`. `--build-arg CARGO_FLAGS=--no-default-features` makes the small build. Data Flow reads the labels only from
+# a manifest for one architecture in Docker's format; provenance would make it an image index. `buildah bud --format docker` works as well.
 #
-# The images have no shell: `/parity-router probe readiness|liveness` is what an exec probe can run. They need no writable file system.
+# The images have no shell: an exec probe can run `/parity-router probe readiness|liveness`. They need no writable file system.
 
 FROM rust:1.95-slim-bookworm AS build
-# The builder runs on the architecture that it builds for. Docker sets TARGETARCH; dpkg knows it where nobody does.
+# The builder runs on the architecture that it builds for. Docker sets TARGETARCH; other builders may not, so ask dpkg then.
 ARG TARGETARCH
-# musl-gcc compiles librdkafka, make drives its build, which will not begin without a C++ compiler; tzdata has the source of the zones.
+# musl-gcc compiles librdkafka and make drives its build; its configure script requires a C++ compiler. tzdata has the source of the time zones.
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates g++ make musl-tools tzdata \
     && rm -rf /var/lib/apt/lists/* \
@@ -22,13 +22,14 @@ RUN apt-get update -qq \
     && rustup target add "$target" \
     && echo "$target" >/target
 WORKDIR /build
-# .dockerignore leaves what is named in it and nothing else.
+# .dockerignore lists the few files that the build context contains.
 COPY . .
 ARG CARGO_FLAGS=
-# The caches keep the dependencies from build to build. The program itself is compiled every time: a copied file can be older than what
-# the cache has of it, and cargo goes by the time. Builds at the same time take turns: cargo has its lock outside of the registry, and the
-# program is copied after it has let go of the target folder.
-# The small build has no time zones. The others have them without what only old readers need, which is two thirds of Debian's files.
+# The cache mounts keep dependencies between builds. The program itself is compiled every time (touch): cargo compares modification times,
+# and a copied file can be older than its cached build. The mounts are locked so that concurrent builds take turns: cargo's own lock does not
+# cover the copy of the program after the build, and its registry lock is outside of the mounted folder.
+# The small build has no time zones. The default build has them in the slim format; the 32-bit data for old readers that it leaves out is two
+# thirds of Debian's files.
 RUN --mount=type=cache,id=parity-router-registry,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=parity-router-target,target=/build/target,sharing=locked \
     mkdir /zoneinfo \
@@ -44,7 +45,7 @@ FROM scratch AS image
 COPY --from=build /parity-router /parity-router
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /zoneinfo /usr/share/zoneinfo
-# A number: Kubernetes' runAsNonRoot cannot judge a name.
+# Numeric, because Kubernetes' runAsNonRoot cannot verify a user name.
 USER 65532:65532
 EXPOSE 8080
 LABEL org.opencontainers.image.version="0.1.0" \
