@@ -287,12 +287,15 @@ fn produce() {
 #[test]
 fn leader_moved() {
     let error = E::NotLeaderOrFollower;
-    for request in [Request::Fetch, Request::Produce] {
+    for (request, name) in [
+        (Request::Fetch, "NotLeaderOrFollower"),
+        (Request::Produce, "NOT_LEADER_OR_FOLLOWER"),
+    ] {
         let log = heals(request, &[error], &[], true);
-        assert!(!log.contains("NotLeaderOrFollower"), "{request:?}: {log}");
+        assert!(!log.contains(name), "{request:?}: {log}");
         // So many that they are not all answers to what was sent at once.
         let log = heals(request, &[error; 30], &[], true);
-        assert!(log.contains("NotLeaderOrFollower"), "{request:?}: {log}");
+        assert!(log.contains(name), "{request:?}: {log}");
     }
 }
 

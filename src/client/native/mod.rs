@@ -11,6 +11,7 @@
 //! | `group` | membership by the classic protocol; `assignor` for its leader |
 //! | `consumer_group` | membership by the protocol of KIP-848 |
 //! | `fetch` | where each partition is read, and how records are lent |
+//! | `error_name` | Kafka's names of its error codes |
 //! | `compression` | the codecs of record batches |
 //! | `transaction` | how a transaction is ended, with its offsets |
 //! | `consumer`, `produce` | the two sides of the seam, which put these together |
@@ -22,6 +23,7 @@ mod connection;
 mod consumer;
 mod consumer_group;
 mod coordinator;
+mod error_name;
 mod fetch;
 mod group;
 mod metadata;

@@ -126,7 +126,7 @@ outputs() {
         fill $((records / 4))
         until_true 30 not probe readiness || fail "ready without an output"
         probe liveness || fail "dead without an output"
-        until_true 10 grep -q "WARN.*$scenario-even-0: UnknownTopicOrPartition" "$router_log" || fail "it does not say what is missing"
+        until_true 10 grep -q "WARN.*$scenario-even-0: UNKNOWN_TOPIC_OR_PARTITION" "$router_log" || fail "it does not say what is missing"
         until_true 10 grep -q "WARN.*stalled: no progress for 2s: .*$scenario-in-[0-3] " "$router_log" || fail "it does not name what is stalled"
         judge topic "$broker" "$scenario-even" 1 || fail "topic"
         routed_all

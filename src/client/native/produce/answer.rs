@@ -11,6 +11,7 @@ use super::verdict::{Verdict, verdict};
 use super::{Producer, Tag, failure};
 use crate::client::Error;
 use crate::client::batch::RefusalReason;
+use crate::client::native::error_name::kafka_name;
 use crate::client::native::network::{NetworkEvent, Node, Response};
 use crate::client::native::transaction::CONCURRENT_BACKOFF;
 use crate::client::report;
@@ -163,7 +164,9 @@ impl Producer {
                 return self.refused((number, id), None, |_| RefusalReason::TooLarge);
             }
             Verdict::Invalid | Verdict::Corrupt => {
-                let words = error.map(|error| error.to_string()).unwrap_or_default();
+                let words = error
+                    .map(|error| kafka_name(error).to_string())
+                    .unwrap_or_default();
                 let all = answer.error_message.as_deref().unwrap_or_default();
                 return self.refused((number, id), Some(&answer), |own| {
                     let more = own.unwrap_or(all);
@@ -173,12 +176,16 @@ impl Producer {
             }
             Verdict::Final => {
                 let topic = self.topics.output(line.output);
-                let words = error.map(|error| error.to_string()).unwrap_or_default();
+                let words = error
+                    .map(|error| kafka_name(error).to_string())
+                    .unwrap_or_default();
                 return Err(failure(format!("topic {topic}: {words}")));
             }
         }
         let (topic, partition) = (self.topics.output(line.output), line.partition);
-        let words = error.map(|error| error.to_string()).unwrap_or_default();
+        let words = error
+            .map(|error| kafka_name(error).to_string())
+            .unwrap_or_default();
         let what = format!("{topic}-{partition}: {words}");
         self.trouble(number, now, &what);
         Ok(())

@@ -9,6 +9,7 @@ use super::sequence::ProducerIdentity;
 use super::verdict::{Verdict, verdict};
 use super::{Producer, Tag, failure};
 use crate::client::Error;
+use crate::client::native::error_name::kafka_name;
 use crate::client::native::network::{Node, Response, backoff};
 
 /// What is known of it.
@@ -79,9 +80,11 @@ impl Producer {
                 Ok(())
             }
             Some(error) if verdict(Some(error)) == Verdict::Final => Err(failure(format!(
-                "a producer id (enable.idempotence): {error}"
+                "a producer id (enable.idempotence): {}",
+                kafka_name(error)
             ))),
             Some(error) => {
+                let error = kafka_name(error);
                 self.identity_failed(now);
                 // A cluster that has begun a moment ago has to load first: no reason for a warning, unless it takes long.
                 if self.identification.failures > QUIET_FAILURES {

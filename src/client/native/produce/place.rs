@@ -10,6 +10,7 @@ use super::sequence::Window;
 use super::{Producer, failure};
 use crate::client::Error;
 use crate::client::OutputTopic;
+use crate::client::native::error_name::kafka_name;
 
 impl Producer {
     /// Gives parts to the lines of their partitions, as long as these have not much to send.
@@ -73,9 +74,9 @@ impl Producer {
         };
         let what = match topic.error {
             Some(error @ (TopicAuthorizationFailed | InvalidTopicException)) => {
-                return Err(failure(format!("topic {name}: {error}")));
+                return Err(failure(format!("topic {name}: {}", kafka_name(error))));
             }
-            Some(error) => format!("topic {name}: {error}"),
+            Some(error) => format!("topic {name}: {}", kafka_name(error)),
             // The brokers have yet to tell.
             None if topic.leaders.is_empty() => return Ok(()),
             None => format!("topic {name} has no leader"),

@@ -356,7 +356,7 @@ fn a_topic_that_nothing_may_be_sent_to_ends_it() {
     };
     assert_eq!(
         error.to_string(),
-        "produce: topic even: TopicAuthorizationFailed"
+        "produce: topic even: TOPIC_AUTHORIZATION_FAILED"
     );
 }
 
@@ -402,7 +402,7 @@ fn the_record_that_is_invalid_is_found() {
     assert_eq!(record.origin.offset, 1);
     assert_eq!(
         refused[0].reason,
-        RefusalReason::Invalid("InvalidRecord".to_owned())
+        RefusalReason::Invalid("INVALID_RECORD".to_owned())
     );
     assert_eq!(values(&bench.read(1)), [0]);
 }
