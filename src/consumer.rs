@@ -287,8 +287,8 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     skipped,
                     ..
                 } = *progress;
-                counters.read(partition, read, now);
-                counters.settle(partition, Outcome::Skipped, skipped, now);
+                counters.add_read(partition, read, now);
+                counters.add_outcome(partition, Outcome::Skipped, skipped, now);
             }
         }
     }
@@ -417,7 +417,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     self.give_up(&partitions)?;
                 }
                 ConsumerEvent::RecordsLost(partition, records) => {
-                    self.health.counters().miss(partition, records);
+                    self.health.counters().add_lost(partition, records);
                 }
                 ConsumerEvent::Committed(offsets) => self.confirm(&offsets),
                 ConsumerEvent::CommitFailed(reason) => self.warn_commit(&reason),
@@ -512,7 +512,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         }
         self.tick_after = now + COMMIT_INTERVAL;
         for (partition, lag) in self.consumer.lags() {
-            self.health.counters().lag(partition, lag, now);
+            self.health.counters().set_lag(partition, lag, now);
         }
         match self.health.stalled(now) {
             Some(reason) if !self.stalled => {
@@ -584,7 +584,7 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             while let Some(event) = self.consumer.next_event() {
                 match event {
                     ConsumerEvent::RecordsLost(partition, records) => {
-                        self.health.counters().miss(partition, records);
+                        self.health.counters().add_lost(partition, records);
                     }
                     ConsumerEvent::Committed(confirmed) => self.confirm(&confirmed),
                     ConsumerEvent::CommitFailed(reason) => {

@@ -1,7 +1,7 @@
-//! What became of the records of each partition. Pure.
+//! Per-partition record counters. No I/O.
 //!
-//! Conservation: once nothing of a partition is in flight, `input = even + odd + dead-lettered + skipped`, and in the log sink
-//! `input = printed`. A partition that has something in flight, or left at the broker, and does not get on, is stalled.
+//! Invariant: when nothing is in flight, `input = even + odd + dead_lettered + skipped` (log sink: `input = printed`).
+//! A partition with unread or in-flight records that makes no progress for `parity-router.stall-timeout` is stalled.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use crate::topic_partition::TopicPartition;
 
-/// What became of a record.
+/// Final outcome of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Acknowledged in the even topic.
+    /// Acknowledged by the even topic.
     Even,
-    /// Acknowledged in the odd topic.
+    /// Acknowledged by the odd topic.
     Odd,
-    /// Acknowledged in a dead-letter topic.
+    /// Acknowledged by a dead-letter topic.
     DeadLettered,
-    /// A tombstone, or with `parity-router.invalid=skip` one that cannot be routed.
+    /// Not routed on purpose: a tombstone, or invalid with `parity-router.invalid=skip`.
     Skipped,
-    /// Printed by the log sink.
+    /// Written by the log sink.
     Printed,
 }
 
@@ -28,46 +28,46 @@ impl Outcome {
     const COUNT: usize = 5;
 }
 
-/// Records of one partition, or of several, since the start.
+/// Counters of one partition, or the sum of several, since the process started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PartitionCounters {
-    /// Records that were read.
+    /// Records read.
     pub(crate) input: u64,
-    /// Records at the broker that were not read yet, as it last told; none where the client does not know.
+    /// Unread records at the broker, as of its last response; `None` if the client does not report it.
     pub(crate) lag: Option<u64>,
-    /// Records that were deleted before they were read.
-    pub(crate) missed: u64,
-    fates: [u64; Outcome::COUNT],
+    /// Records deleted, by retention or on purpose, before they were read.
+    pub(crate) lost: u64,
+    outcomes: [u64; Outcome::COUNT],
 }
 
 impl PartitionCounters {
-    /// Records with this fate.
-    pub(crate) fn of(&self, fate: Outcome) -> u64 {
-        self.fates[fate as usize]
+    /// Returns the number of records with this outcome.
+    pub(crate) fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
     }
 
-    /// Records that were read and have no fate yet.
+    /// Returns the number of records that were read and have no outcome yet.
     pub(crate) fn in_flight(&self) -> u64 {
-        self.input.saturating_sub(self.done())
+        self.input.saturating_sub(self.completed())
     }
 
-    /// Whether there is something to get on with.
-    fn waits(&self) -> bool {
+    /// Returns whether the partition has in-flight or unread records.
+    fn has_work(&self) -> bool {
         self.in_flight() > 0 || self.lag.is_some_and(|lag| lag > 0)
     }
 
-    fn done(&self) -> u64 {
-        self.fates.iter().sum()
+    fn completed(&self) -> u64 {
+        self.outcomes.iter().sum()
     }
 
     fn add(&mut self, other: &Self) {
         self.input += other.input;
-        self.missed += other.missed;
+        self.lost += other.lost;
         self.lag = match (self.lag, other.lag) {
             (Some(sum), Some(lag)) => Some(sum + lag),
             (sum, lag) => sum.or(lag),
         };
-        for (sum, count) in self.fates.iter_mut().zip(other.fates) {
+        for (sum, count) in self.outcomes.iter_mut().zip(other.outcomes) {
             *sum += count;
         }
     }
@@ -79,137 +79,137 @@ impl fmt::Display for PartitionCounters {
             f,
             "{} in, {} even, {} odd, {} dead-lettered, {} skipped, {} printed",
             self.input,
-            self.of(Outcome::Even),
-            self.of(Outcome::Odd),
-            self.of(Outcome::DeadLettered),
-            self.of(Outcome::Skipped),
-            self.of(Outcome::Printed)
+            self.count(Outcome::Even),
+            self.count(Outcome::Odd),
+            self.count(Outcome::DeadLettered),
+            self.count(Outcome::Skipped),
+            self.count(Outcome::Printed)
         )
     }
 }
 
-/// See the module.
+/// Counters of all partitions.
 #[derive(Debug, Default)]
 pub(crate) struct RecordCounters {
-    /// As many as partitions that were ever assigned.
+    /// One entry for each partition that was ever assigned.
     entries: BTreeMap<TopicPartition, Entry>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    account: PartitionCounters,
-    /// What it was when a transaction was committed last.
+    counters: PartitionCounters,
+    /// The counters at the last commit of a transaction.
     committed: PartitionCounters,
-    /// Of a partition that has something in flight or left at the broker: since when, or since it got on last.
-    waits_since: Option<Instant>,
+    /// Start of the stall time of a partition with in-flight or unread records: its last progress, or the time when it got work.
+    idle_since: Option<Instant>,
 }
 
 impl Entry {
-    fn has_got_on(&mut self, now: Instant) {
-        self.waits_since = self.account.waits().then_some(now);
+    fn note_progress(&mut self, now: Instant) {
+        self.idle_since = self.counters.has_work().then_some(now);
     }
 }
 
 impl RecordCounters {
-    /// So many records of the partition were read.
-    pub(crate) fn read(&mut self, partition: TopicPartition, records: u64, now: Instant) {
+    /// Counts records that were read.
+    pub(crate) fn add_read(&mut self, partition: TopicPartition, records: u64, now: Instant) {
         let entry = self.entries.entry(partition).or_default();
-        entry.account.input += records;
-        entry.has_got_on(now);
+        entry.counters.input += records;
+        entry.note_progress(now);
     }
 
-    /// So many of them have this fate.
-    pub(crate) fn settle(
+    /// Counts records that have this outcome.
+    pub(crate) fn add_outcome(
         &mut self,
         partition: TopicPartition,
-        fate: Outcome,
+        outcome: Outcome,
         records: u64,
         now: Instant,
     ) {
         let entry = self.entries.entry(partition).or_default();
-        entry.account.fates[fate as usize] += records;
-        entry.has_got_on(now);
+        entry.counters.outcomes[outcome as usize] += records;
+        entry.note_progress(now);
     }
 
-    /// So many of the partition were not read yet.
-    pub(crate) fn lag(&mut self, partition: TopicPartition, records: u64, now: Instant) {
+    /// Sets the number of unread records.
+    pub(crate) fn set_lag(&mut self, partition: TopicPartition, records: u64, now: Instant) {
         let entry = self.entries.entry(partition).or_default();
-        entry.account.lag = Some(records);
-        if entry.account.waits() {
-            entry.waits_since.get_or_insert(now);
+        entry.counters.lag = Some(records);
+        if entry.counters.has_work() {
+            entry.idle_since.get_or_insert(now);
         } else {
-            entry.waits_since = None;
+            entry.idle_since = None;
         }
     }
 
-    /// So many of the partition were deleted before they were read.
-    pub(crate) fn miss(&mut self, partition: TopicPartition, records: u64) {
-        self.entries.entry(partition).or_default().account.missed += records;
+    /// Counts records that were deleted before they were read.
+    pub(crate) fn add_lost(&mut self, partition: TopicPartition, records: u64) {
+        self.entries.entry(partition).or_default().counters.lost += records;
     }
 
-    /// What is left of these partitions at the broker is another member's.
+    /// Resets the lag of partitions that another member reads from now on.
     pub(crate) fn revoke(&mut self, partitions: &[TopicPartition], now: Instant) {
         for partition in partitions {
             if self.entries.contains_key(partition) {
-                self.lag(*partition, 0, now);
+                self.set_lag(*partition, 0, now);
             }
         }
     }
 
-    /// A transaction is committed: what became of the records is final.
+    /// Keeps the outcomes of a committed transaction.
     pub(crate) fn commit(&mut self) {
         for entry in self.entries.values_mut() {
-            entry.committed = entry.account;
+            entry.committed = entry.counters;
         }
     }
 
-    /// A transaction is aborted: what was read since the last one was never read, and is nobody's to get on with.
+    /// Restores the counters of the last committed transaction: the records of the aborted one are read again.
     pub(crate) fn roll_back(&mut self) {
         for entry in self.entries.values_mut() {
-            entry.account = PartitionCounters {
-                lag: entry.account.lag.map(|_| 0),
+            entry.counters = PartitionCounters {
+                lag: entry.counters.lag.map(|_| 0),
                 ..entry.committed
             };
-            entry.waits_since = None;
+            entry.idle_since = None;
         }
     }
 
-    /// The account of each partition.
-    pub(crate) fn accounts(
+    /// Returns the counters of each partition.
+    pub(crate) fn partitions(
         &self,
     ) -> impl ExactSizeIterator<Item = (TopicPartition, &PartitionCounters)> {
         let entries = self.entries.iter();
-        entries.map(|(&partition, entry)| (partition, &entry.account))
+        entries.map(|(&partition, entry)| (partition, &entry.counters))
     }
 
-    /// The sum of all accounts.
+    /// Returns the sum over all partitions.
     pub(crate) fn total(&self) -> PartitionCounters {
         let mut total = PartitionCounters::default();
-        for (_, account) in self.accounts() {
-            total.add(account);
+        for (_, counters) in self.partitions() {
+            total.add(counters);
         }
         total
     }
 
-    /// Partitions that have not got on for so long though something waits.
+    /// Returns the partitions that have had work and made no progress for at least `after`.
     pub(crate) fn stalled(
         &self,
         now: Instant,
         after: Duration,
     ) -> Vec<(TopicPartition, &PartitionCounters)> {
         let stalled = self.entries.iter().filter(|(_, entry)| {
-            let since = entry.waits_since;
+            let since = entry.idle_since;
             since.is_some_and(|since| now.saturating_duration_since(since) >= after)
         });
         stalled
-            .map(|(&partition, entry)| (partition, &entry.account))
+            .map(|(&partition, entry)| (partition, &entry.counters))
             .collect()
     }
 
-    /// Partitions whose records do not add up, where nothing is in flight.
+    /// Returns the partitions whose counters break the invariant; meaningful only when nothing is in flight.
     pub(crate) fn unbalanced(&self) -> Vec<(TopicPartition, &PartitionCounters)> {
-        self.accounts()
-            .filter(|(_, account)| account.input != account.done())
+        self.partitions()
+            .filter(|(_, counters)| counters.input != counters.completed())
             .collect()
     }
 }
@@ -238,15 +238,15 @@ mod tests {
     }
 
     #[test]
-    fn records_add_up() {
+    fn records_are_conserved() {
         let now = Instant::now();
         let mut counters = RecordCounters::default();
-        counters.read(A, 10, now);
-        counters.read(B, 5, now);
-        counters.settle(A, Outcome::Even, 4, now);
-        counters.settle(A, Outcome::Odd, 3, now);
-        counters.settle(A, Outcome::DeadLettered, 2, now);
-        counters.settle(B, Outcome::Printed, 5, now);
+        counters.add_read(A, 10, now);
+        counters.add_read(B, 5, now);
+        counters.add_outcome(A, Outcome::Even, 4, now);
+        counters.add_outcome(A, Outcome::Odd, 3, now);
+        counters.add_outcome(A, Outcome::DeadLettered, 2, now);
+        counters.add_outcome(B, Outcome::Printed, 5, now);
         check(&counters, now, &[], 1);
         let unbalanced = |counters: &RecordCounters| {
             let found = counters.unbalanced();
@@ -256,65 +256,65 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(unbalanced(&counters), [A]);
-        counters.settle(A, Outcome::Skipped, 1, now);
+        counters.add_outcome(A, Outcome::Skipped, 1, now);
         assert_eq!(unbalanced(&counters), []);
-        // One too many is as wrong as one too few.
-        counters.settle(B, Outcome::Printed, 1, now);
+        // A record that is counted twice is as wrong as a lost one.
+        counters.add_outcome(B, Outcome::Printed, 1, now);
         assert_eq!(unbalanced(&counters), [B]);
         let total = counters.total();
-        assert_eq!((total.input, total.of(Outcome::Even)), (15, 4));
-        assert_eq!(counters.accounts().len(), 2);
+        assert_eq!((total.input, total.count(Outcome::Even)), (15, 4));
+        assert_eq!(counters.partitions().len(), 2);
     }
 
     #[test]
-    fn what_is_aborted_was_never_read() {
+    fn an_aborted_transaction_is_rolled_back() {
         let now = Instant::now();
         let mut counters = RecordCounters::default();
-        counters.read(A, 2, now);
-        counters.settle(A, Outcome::Even, 2, now);
+        counters.add_read(A, 2, now);
+        counters.add_outcome(A, Outcome::Even, 2, now);
         counters.commit();
-        counters.read(A, 5, now);
-        counters.settle(A, Outcome::Odd, 3, now);
-        counters.lag(A, 9, now);
+        counters.add_read(A, 5, now);
+        counters.add_outcome(A, Outcome::Odd, 3, now);
+        counters.set_lag(A, 9, now);
         counters.roll_back();
         let total = counters.total();
-        assert_eq!((total.input, total.of(Outcome::Even)), (2, 2));
-        assert_eq!((total.of(Outcome::Odd), total.lag), (0, Some(0)));
+        assert_eq!((total.input, total.count(Outcome::Even)), (2, 2));
+        assert_eq!((total.count(Outcome::Odd), total.lag), (0, Some(0)));
         check(&counters, now + Duration::from_secs(99), &[], 0);
     }
 
     #[test]
-    fn what_does_not_get_on_is_stalled() {
+    fn in_flight_records_without_progress_stall() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut counters = RecordCounters::default();
-        counters.read(A, 2, at(0));
-        counters.read(B, 1, at(10));
+        counters.add_read(A, 2, at(0));
+        counters.add_read(B, 1, at(10));
         check(&counters, at(29), &[], 3);
         check(&counters, at(30), &[A], 3);
         check(&counters, at(40), &[A, B], 3);
-        counters.settle(A, Outcome::Even, 1, at(41));
+        counters.add_outcome(A, Outcome::Even, 1, at(41));
         check(&counters, at(70), &[B], 2);
         check(&counters, at(71), &[A, B], 2);
-        counters.settle(A, Outcome::Odd, 1, at(72));
-        counters.settle(B, Outcome::Odd, 1, at(72));
+        counters.add_outcome(A, Outcome::Odd, 1, at(72));
+        counters.add_outcome(B, Outcome::Odd, 1, at(72));
         check(&counters, at(999), &[], 0);
     }
 
     #[test]
-    fn what_is_not_read_is_stalled() {
+    fn unread_records_without_progress_stall() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut counters = RecordCounters::default();
-        counters.lag(A, 0, at(0));
+        counters.set_lag(A, 0, at(0));
         check(&counters, at(99), &[], 0);
-        counters.lag(A, 3, at(100));
-        counters.lag(A, 4, at(120));
+        counters.set_lag(A, 3, at(100));
+        counters.set_lag(A, 4, at(120));
         check(&counters, at(129), &[], 0);
         check(&counters, at(130), &[A], 0);
-        // Reading is getting on.
-        counters.read(A, 1, at(131));
-        counters.settle(A, Outcome::Skipped, 1, at(131));
+        // Reading is progress.
+        counters.add_read(A, 1, at(131));
+        counters.add_outcome(A, Outcome::Skipped, 1, at(131));
         check(&counters, at(160), &[], 0);
         check(&counters, at(161), &[A], 0);
         counters.revoke(&[A], at(162));

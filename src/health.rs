@@ -36,7 +36,7 @@ pub(crate) struct Health {
 
 /// The words of a role for an account, with their counts; `lag` only where the client tells it.
 pub(crate) fn counts(role: RoleName, account: &PartitionCounters) -> Vec<(&'static str, u64)> {
-    let of = |fate| account.of(fate);
+    let of = |fate| account.count(fate);
     let mut counts = vec![("input", account.input)];
     match role {
         RoleName::Router => counts.extend([
@@ -48,7 +48,7 @@ pub(crate) fn counts(role: RoleName, account: &PartitionCounters) -> Vec<(&'stat
         RoleName::Log => counts.push(("printed", of(Outcome::Printed))),
         RoleName::Time => return Vec::new(),
     }
-    counts.push(("missed", account.missed));
+    counts.push(("missed", account.lost));
     counts.push(("inFlight", account.in_flight()));
     counts.extend(account.lag.map(|lag| ("lag", lag)));
     counts
@@ -85,20 +85,20 @@ impl Health {
             RoleName::Router => format!(
                 "{} records in, {} even, {} odd, {} dead-lettered, {} skipped",
                 total.input,
-                total.of(Outcome::Even),
-                total.of(Outcome::Odd),
-                total.of(Outcome::DeadLettered),
-                total.of(Outcome::Skipped)
+                total.count(Outcome::Even),
+                total.count(Outcome::Odd),
+                total.count(Outcome::DeadLettered),
+                total.count(Outcome::Skipped)
             ),
             RoleName::Time => format!("{} times sent", self.sent.load(Relaxed)),
             RoleName::Log => format!(
                 "{} records in, {} printed",
                 total.input,
-                total.of(Outcome::Printed)
+                total.count(Outcome::Printed)
             ),
         };
-        if total.missed > 0 {
-            let _ = write!(summary, ", {} missed", total.missed);
+        if total.lost > 0 {
+            let _ = write!(summary, ", {} missed", total.lost);
         }
         summary
     }
@@ -264,14 +264,14 @@ mod tests {
             topic: 0,
             partition,
         };
-        health.counters().lag(place(3), 7, now);
+        health.counters().set_lag(place(3), 7, now);
         let reason = "no progress for 0ns: in-3 (0 in flight, 7 not read)";
         check(&health, true, Some(reason));
         health.unavailable("localhost:9092: connection refused");
         check(&health, true, Some("localhost:9092: connection refused"));
         health.available();
         for partition in 4..20 {
-            health.counters().read(place(partition), 1, now);
+            health.counters().add_read(place(partition), 1, now);
         }
         let told = health.stalled(now);
         assert!(
@@ -282,7 +282,7 @@ mod tests {
         for partition in 4..20 {
             health
                 .counters()
-                .settle(place(partition), Outcome::Odd, 1, now);
+                .add_outcome(place(partition), Outcome::Odd, 1, now);
         }
         health.counters().revoke(&[place(3)], now);
         check(&health, true, None);

@@ -142,7 +142,7 @@ impl Desk<'_> {
             let mut counters = self.health.counters();
             for refused in &batch.refused {
                 if let Some(record) = batch.get(refused.place) {
-                    counters.settle(record.origin.partition, Outcome::Skipped, 1, now);
+                    counters.add_outcome(record.origin.partition, Outcome::Skipped, 1, now);
                 }
             }
         }
@@ -160,7 +160,7 @@ impl Desk<'_> {
                 Output::Even => Outcome::Even,
                 Output::Odd => Outcome::Odd,
             };
-            counters.settle(partition, fate, records, now);
+            counters.add_outcome(partition, fate, records, now);
         }
     }
 }

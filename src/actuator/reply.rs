@@ -241,7 +241,7 @@ fn counters(role: RoleName, health: &Health) -> Value {
             .collect()
     };
     let counters = health.counters();
-    let accounts = counters.accounts();
+    let accounts = counters.partitions();
     let left_out = accounts.len().saturating_sub(MAX_PARTITIONS);
     let partitions: Map<String, Value> = accounts
         .take(MAX_PARTITIONS)
@@ -462,11 +462,13 @@ mod tests {
             topic: 0,
             partition: 1,
         };
-        ready.counters().read(place, 7, now);
-        ready.counters().settle(place, Outcome::Even, 3, now);
-        ready.counters().settle(place, Outcome::Skipped, 2, now);
-        ready.counters().miss(place, 4);
-        ready.counters().lag(place, 9, now);
+        ready.counters().add_read(place, 7, now);
+        ready.counters().add_outcome(place, Outcome::Even, 3, now);
+        ready
+            .counters()
+            .add_outcome(place, Outcome::Skipped, 2, now);
+        ready.counters().add_lost(place, 4);
+        ready.counters().set_lag(place, 9, now);
         let body = json!({
             "status": "UP",
             "components": {
@@ -489,8 +491,10 @@ mod tests {
                 topic: 0,
                 partition,
             };
-            health.counters().read(place, 2, now);
-            health.counters().settle(place, Outcome::Printed, 1, now);
+            health.counters().add_read(place, 2, now);
+            health
+                .counters()
+                .add_outcome(place, Outcome::Printed, 1, now);
         }
         health.sent.store(5, Relaxed);
         for (role, details, bindings) in [

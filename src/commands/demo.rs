@@ -84,7 +84,8 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
         let events = loggers.events.clone();
         move || {
             while !stop.is_set()
-                && count.is_none_or(|count| health.counters().total().of(Outcome::Printed) < count)
+                && count
+                    .is_none_or(|count| health.counters().total().count(Outcome::Printed) < count)
             {
                 std::thread::sleep(POLL);
             }
@@ -98,8 +99,8 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
     let routed = service.run();
     let until = Instant::now() + PRINTED_WITHIN;
     let total = router.counters().total();
-    let (even, odd) = (total.of(Outcome::Even), total.of(Outcome::Odd));
-    let printed = || loggers.health.counters().total().of(Outcome::Printed);
+    let (even, odd) = (total.count(Outcome::Even), total.count(Outcome::Odd));
+    let printed = || loggers.health.counters().total().count(Outcome::Printed);
     while routed.is_ok() && printed() < even + odd && Instant::now() < until {
         std::thread::sleep(POLL / 10);
     }

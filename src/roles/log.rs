@@ -97,7 +97,7 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
         let now = Instant::now();
         let mut counters = self.health.counters();
         for progress in poll_batch.progress() {
-            counters.settle(progress.partition, Outcome::Printed, progress.read, now);
+            counters.add_outcome(progress.partition, Outcome::Printed, progress.read, now);
         }
         Ok(())
     }
