@@ -17,11 +17,12 @@ use kafka_protocol::messages::{
 
 use super::admin;
 use super::consumer_group::ConsumerGroup;
-use super::coordinator::{Coordinator, MemberIdentity, topic_name};
+use super::coordinator::{Coordinator, MemberIdentity};
 use super::fetch::{Fetcher, Start};
 use super::group::{self, Group};
 use super::metadata::Metadata;
 use super::network::{Network, NetworkEvent, Node, Reach, Response};
+use super::request::{group_by_topic, topic_name};
 use super::transaction::{self, Committer};
 use crate::client::Error;
 use crate::client::Topics;
@@ -303,23 +304,18 @@ impl Consumer {
             StartOffset::Earliest => -2,
             StartOffset::Latest => -1,
         };
-        let mut topics: Vec<ListOffsetsTopic> = Vec::new();
-        let mut last = None;
-        for partition in partitions {
-            if last != Some(partition.topic) {
-                last = Some(partition.topic);
-                let name = topic_name(self.topics.input(partition.topic));
-                topics.push(ListOffsetsTopic::default().with_name(name));
-            }
-            if let Some(topic) = topics.last_mut() {
-                topic.partitions.push(
-                    ListOffsetsPartition::default()
-                        .with_partition_index(partition.partition)
-                        .with_current_leader_epoch(-1)
-                        .with_timestamp(timestamp),
-                );
-            }
-        }
+        let partitions = partitions.iter().map(|partition| {
+            let requested = ListOffsetsPartition::default()
+                .with_partition_index(partition.partition)
+                .with_current_leader_epoch(-1)
+                .with_timestamp(timestamp);
+            (partition.topic, requested)
+        });
+        let topics = group_by_topic(partitions, |topic, partitions| {
+            ListOffsetsTopic::default()
+                .with_name(topic_name(self.topics.input(topic)))
+                .with_partitions(partitions)
+        });
         ListOffsetsRequest::default()
             .with_replica_id(BrokerId(-1))
             .with_isolation_level(match self.isolation {

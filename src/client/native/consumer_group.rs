@@ -12,10 +12,11 @@ use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use uuid::Uuid;
 
-use super::coordinator::{Coordinator, MemberIdentity, text, topic_name};
+use super::coordinator::{Coordinator, MemberIdentity};
 use super::group::fatal;
 use super::metadata::Metadata;
 use super::network::{Network, Node, backoff};
+use super::request::{group_by_topic, text, topic_name};
 use crate::client::ConsumerEvent;
 use crate::client::Error;
 use crate::client::Topics;
@@ -133,21 +134,17 @@ impl ConsumerGroup {
     }
 
     fn owned_by_id(&self, cluster: &Metadata) -> Vec<TopicPartitions> {
-        let mut topics: Vec<TopicPartitions> = Vec::new();
-        for partition in &self.owned {
-            let Some(topic) = cluster.topic(self.topics.input(partition.topic)) else {
-                continue;
-            };
-            match topics.iter_mut().find(|other| other.topic_id == topic.id) {
-                Some(other) => other.partitions.push(partition.partition),
-                None => topics.push(
-                    TopicPartitions::default()
-                        .with_topic_id(topic.id)
-                        .with_partitions(vec![partition.partition]),
-                ),
-            }
-        }
-        topics
+        let mut owned = self.owned.clone();
+        owned.sort_unstable();
+        let owned = owned.into_iter().filter_map(|partition| {
+            let topic = cluster.topic(self.topics.input(partition.topic))?;
+            Some((topic.id, partition.partition))
+        });
+        group_by_topic(owned, |id, partitions| {
+            TopicPartitions::default()
+                .with_topic_id(id)
+                .with_partitions(partitions)
+        })
     }
 
     /// Gives up what is not wanted, then takes what is new.

@@ -10,12 +10,12 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, GroupId, OffsetCommitRequest,
-    OffsetFetchRequest, TopicName,
+    OffsetFetchRequest,
 };
-use kafka_protocol::protocol::StrBytes;
 
 use super::metadata::Metadata;
 use super::network::{Network, Node, Reach, backoff};
+use super::request::{group_by_topic, text, topic_name};
 use crate::client::Topics;
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -41,14 +41,6 @@ pub(super) struct MemberIdentity {
     pub(super) generation: i32,
     /// `group.instance.id`
     pub(super) instance_id: Option<String>,
-}
-
-pub(super) fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
-
-pub(super) fn topic_name(name: &str) -> TopicName {
-    TopicName(text(name))
 }
 
 impl Coordinator {
@@ -185,21 +177,17 @@ impl Coordinator {
         topics: &Topics,
         partitions: &[TopicPartition],
     ) -> OffsetFetchRequest {
-        let mut asked: Vec<OffsetFetchRequestTopic> = Vec::new();
-        let mut last = None;
-        for partition in partitions {
-            if last != Some(partition.topic) {
-                last = Some(partition.topic);
-                let name = topic_name(topics.input(partition.topic));
-                asked.push(OffsetFetchRequestTopic::default().with_name(name));
-            }
-            if let Some(topic) = asked.last_mut() {
-                topic.partition_indexes.push(partition.partition);
-            }
-        }
+        let partitions = partitions
+            .iter()
+            .map(|partition| (partition.topic, partition.partition));
+        let requested = group_by_topic(partitions, |topic, indexes| {
+            OffsetFetchRequestTopic::default()
+                .with_name(topic_name(topics.input(topic)))
+                .with_partition_indexes(indexes)
+        });
         OffsetFetchRequest::default()
             .with_group_id(self.group())
-            .with_topics(Some(asked))
+            .with_topics(Some(requested))
             // What a transaction is about to commit is waited for (KIP-447).
             .with_require_stable(version >= 7)
     }
@@ -211,24 +199,19 @@ impl Coordinator {
         topics: &Topics,
         offsets: &[NextOffset],
     ) -> OffsetCommitRequest {
-        let mut committed: Vec<OffsetCommitRequestTopic> = Vec::new();
-        let mut last = None;
-        for &(partition, next) in offsets {
-            if last != Some(partition.topic) {
-                last = Some(partition.topic);
-                let name = topic_name(topics.input(partition.topic));
-                committed.push(OffsetCommitRequestTopic::default().with_name(name));
-            }
-            if let Some(topic) = committed.last_mut() {
-                topic.partitions.push(
-                    OffsetCommitRequestPartition::default()
-                        .with_partition_index(partition.partition)
-                        .with_committed_offset(next)
-                        .with_committed_leader_epoch(-1)
-                        .with_committed_metadata(Some(text(""))),
-                );
-            }
-        }
+        let offsets = offsets.iter().map(|&(partition, next)| {
+            let offset = OffsetCommitRequestPartition::default()
+                .with_partition_index(partition.partition)
+                .with_committed_offset(next)
+                .with_committed_leader_epoch(-1)
+                .with_committed_metadata(Some(text("")));
+            (partition.topic, offset)
+        });
+        let committed = group_by_topic(offsets, |topic, partitions| {
+            OffsetCommitRequestTopic::default()
+                .with_name(topic_name(topics.input(topic)))
+                .with_partitions(partitions)
+        });
         OffsetCommitRequest::default()
             .with_group_id(self.group())
             .with_generation_id_or_member_epoch(identity.generation)

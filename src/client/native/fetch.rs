@@ -10,12 +10,12 @@ use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
-use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
 
 use super::compression::{self, Codec, Decoder};
 use super::metadata::Metadata;
 use super::network::{Network, Node, Reach, backoff};
+use super::request::{group_by_topic, topic_name};
 use crate::client::Error;
 use crate::client::Topics;
 use crate::client::records::{BATCH_HEADER, BatchHeader, Found, RawRecord};
@@ -415,24 +415,18 @@ impl Fetcher {
             .settings
             .max_partition_fetch_bytes
             .map_or(answer_bytes, |most| most.min(answer_bytes));
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        let mut last = None;
-        for &(partition, next) in partitions {
-            if last != Some(partition.topic) {
-                last = Some(partition.topic);
-                let name = self.topics.input(partition.topic).to_owned();
-                topics
-                    .push(FetchTopic::default().with_topic(TopicName(StrBytes::from_string(name))));
-            }
-            if let Some(topic) = topics.last_mut() {
-                topic.partitions.push(
-                    FetchPartition::default()
-                        .with_partition(partition.partition)
-                        .with_fetch_offset(next)
-                        .with_partition_max_bytes(most as i32),
-                );
-            }
-        }
+        let partitions = partitions.iter().map(|&(partition, next)| {
+            let requested = FetchPartition::default()
+                .with_partition(partition.partition)
+                .with_fetch_offset(next)
+                .with_partition_max_bytes(most as i32);
+            (partition.topic, requested)
+        });
+        let topics = group_by_topic(partitions, |topic, partitions| {
+            FetchTopic::default()
+                .with_topic(topic_name(self.topics.input(topic)))
+                .with_partitions(partitions)
+        });
         FetchRequest::default()
             .with_replica_id(BrokerId(-1))
             .with_max_wait_ms(self.settings.fetch_max_wait.as_millis() as i32)

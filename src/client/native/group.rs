@@ -17,9 +17,10 @@ use kafka_protocol::messages::{
 
 use super::assignor::protocol::{assignment, parse_assignment, parse_subscription, subscription};
 use super::assignor::{self, Member};
-use super::coordinator::{Coordinator, MemberIdentity, text};
+use super::coordinator::{Coordinator, MemberIdentity};
 use super::metadata::Metadata;
 use super::network::{Network, Node, backoff};
+use super::request::text;
 use crate::client::ConsumerEvent;
 use crate::client::Error;
 use crate::client::Topics;

@@ -3,6 +3,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `protocol` | which requests are spoken in which versions, and what an answer must look like |
+//! | `request` | how the fields of requests are built |
 //! | `connection` | one connection: bytes in and out, never waiting |
 //! | `network` | all connections of a thread; the one place that waits |
 //! | `metadata` | brokers and leaders |
@@ -30,6 +31,7 @@ mod metadata;
 mod network;
 mod produce;
 mod protocol;
+mod request;
 mod transaction;
 
 /// How `parity-router.memory` is shared out. Of sixteen parts a output has five for batches that are not yet delivered, and one more for

@@ -14,9 +14,10 @@ use kafka_protocol::messages::{
 };
 
 use super::admin::{self, ANSWER_WITHIN};
-use super::coordinator::{Coordinator, MemberIdentity, text, topic_name};
+use super::coordinator::{Coordinator, MemberIdentity};
 use super::metadata::Metadata;
 use super::network::{Network, Node, Reach, backoff};
+use super::request::{group_by_topic, text, topic_name};
 use crate::client::Error;
 use crate::client::NotReady;
 use crate::client::Topics;
@@ -291,7 +292,7 @@ impl Committer {
                     .with_generation_id(identity.generation)
                     .with_member_id(text(&identity.member_id))
                     .with_group_instance_id(identity.instance_id.as_deref().map(text))
-                    .with_topics(by_topic(topics, offsets));
+                    .with_topics(offsets_by_topic(topics, offsets));
                 network
                     .version::<TxnOffsetCommitRequest>(peer)
                     .map_err(|reason| Error::Kafka {
@@ -403,26 +404,20 @@ impl Step {
     }
 }
 
-fn by_topic(topics: &Topics, offsets: &[NextOffset]) -> Vec<TxnOffsetCommitRequestTopic> {
-    let mut committed: Vec<TxnOffsetCommitRequestTopic> = Vec::new();
-    let mut last = None;
-    for &(partition, next) in offsets {
-        if last != Some(partition.topic) {
-            last = Some(partition.topic);
-            let name = topic_name(topics.input(partition.topic));
-            committed.push(TxnOffsetCommitRequestTopic::default().with_name(name));
-        }
-        if let Some(topic) = committed.last_mut() {
-            topic.partitions.push(
-                TxnOffsetCommitRequestPartition::default()
-                    .with_partition_index(partition.partition)
-                    .with_committed_offset(next)
-                    .with_committed_leader_epoch(-1)
-                    .with_committed_metadata(Some(text(""))),
-            );
-        }
-    }
-    committed
+fn offsets_by_topic(topics: &Topics, offsets: &[NextOffset]) -> Vec<TxnOffsetCommitRequestTopic> {
+    let offsets = offsets.iter().map(|&(partition, next)| {
+        let offset = TxnOffsetCommitRequestPartition::default()
+            .with_partition_index(partition.partition)
+            .with_committed_offset(next)
+            .with_committed_leader_epoch(-1)
+            .with_committed_metadata(Some(text("")));
+        (partition.topic, offset)
+    });
+    group_by_topic(offsets, |topic, partitions| {
+        TxnOffsetCommitRequestTopic::default()
+            .with_name(topic_name(topics.input(topic)))
+            .with_partitions(partitions)
+    })
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use kafka_protocol::messages::{
 
 use super::{Producer, Tag};
 use crate::client::Error;
-use crate::client::native::coordinator::{Coordinator, text, topic_name};
+use crate::client::native::coordinator::Coordinator;
 use crate::client::native::network::{Node, Response, backoff};
+use crate::client::native::request::{group_by_topic, text, topic_name};
 use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
 use crate::client::transaction::Transaction;
 
@@ -74,18 +75,16 @@ impl Producer {
             .enumerate()
             .filter(|(_, line)| wanted(line));
         let lines: Vec<usize> = lines.map(|(index, _)| index).collect();
-        let mut topics: Vec<AddPartitionsToTxnTopic> = Vec::new();
-        for line in lines.iter().filter_map(|&index| self.lines.get(index)) {
-            let name = topic_name(self.topics.output(line.output));
-            match topics.iter_mut().find(|topic| topic.name == name) {
-                Some(topic) => topic.partitions.push(line.partition),
-                None => topics.push(
-                    AddPartitionsToTxnTopic::default()
-                        .with_name(name)
-                        .with_partitions(vec![line.partition]),
-                ),
-            }
-        }
+        let partitions = lines.iter().filter_map(|&index| self.lines.get(index));
+        let mut partitions: Vec<_> = partitions
+            .map(|line| (self.topics.output(line.output), line.partition))
+            .collect();
+        partitions.sort_unstable();
+        let topics = group_by_topic(partitions, |name, partitions| {
+            AddPartitionsToTxnTopic::default()
+                .with_name(topic_name(name))
+                .with_partitions(partitions)
+        });
         let request = AddPartitionsToTxnRequest::default()
             .with_v3_and_below_transactional_id(TransactionalId(text(&part.transaction.id)))
             .with_v3_and_below_producer_id(producer_id.into())
