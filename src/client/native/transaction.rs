@@ -1,5 +1,5 @@
 //! Ends transactions: puts the offsets into the open one and commits it, step by step and each step until it is done. The consumer has it;
-//! what the producers have of a transaction is in `produce/transaction.rs`.
+//! what the producers have of a transaction is in `produce/transaction_manager.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -2,20 +2,20 @@
 //! `poll`. A batch stays as it is until it is delivered (`held`). Its parts become bodies of record batches (`body`), which go to the line of
 //! their partition (`place`, `line`); `sequence` says what of a line may be sent when, `send` sends it, `answer` has what comes of it.
 
-mod answer;
-mod body;
-mod encoder;
-mod held;
-mod identity;
-mod line;
-mod place;
-mod send;
-mod sequence;
-mod sticky;
+mod error_class;
+mod in_flight;
+mod incomplete_batches;
+mod partition_queue;
+mod partitioner;
+mod producer_batch;
+mod producer_id;
+mod records_builder;
+mod response_handler;
+mod sender;
+mod sticky_partitioner;
 #[cfg(test)]
 mod tests;
-mod transaction;
-mod verdict;
+mod transaction_manager;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -31,11 +31,11 @@ use crate::client::{Batch, NotReady, Transaction};
 use crate::client::{OutputTopic, Topics};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 
-use held::Held;
-use identity::Identification;
-use line::{Form, Line};
-use sticky::Sticky;
-use transaction::Part;
+use incomplete_batches::IncompleteBatches;
+use partition_queue::{Form, PartitionQueue};
+use producer_id::ProducerIdState;
+use sticky_partitioner::StickyPartitioner;
+use transaction_manager::TransactionManager;
 
 /// What an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +49,8 @@ enum Tag {
     /// To be added to the transaction.
     Partitions,
     /// The body of this name, in the window of that line.
-    Body {
-        line: usize,
+    ProducerBatch {
+        queue: usize,
         id: u64,
     },
 }
@@ -64,18 +64,18 @@ pub(crate) struct Producer {
     topic_settings: TopicSettings,
     topics: Topics,
     network: Network<Tag>,
-    cluster: metadata::Metadata,
+    metadata: metadata::Metadata,
     /// For lines that have no producer id yet.
-    identification: Identification,
+    producer_id: ProducerIdState,
     /// None where it writes without one.
-    transaction: Option<Part>,
-    held: Held,
+    transaction: Option<TransactionManager>,
+    incomplete: IncompleteBatches,
     /// Parts that no line has yet: slot and number of each, and when it came.
     unplaced: VecDeque<(usize, usize, Instant)>,
     /// Partitions that something was sent to, or is to be.
-    lines: Vec<Line>,
-    line_of: BTreeMap<(OutputTopic, i32), usize>,
-    sticky: Vec<Sticky>,
+    queues: Vec<PartitionQueue>,
+    queue_of: BTreeMap<(OutputTopic, i32), usize>,
+    sticky: Vec<StickyPartitioner>,
     /// The line that is asked first.
     turn: usize,
     /// Brokers that want nothing more before (KIP-219).
@@ -96,8 +96,10 @@ impl Producer {
     ) -> Self {
         let outputs = topics.outputs.iter().map(String::as_str);
         let longest_name = outputs.clone().max_by_key(|topic| topic.len());
-        let largest =
-            line::records_within(settings.max_request_size, longest_name.unwrap_or_default());
+        let largest = partition_queue::records_within(
+            settings.max_request_size,
+            longest_name.unwrap_or_default(),
+        );
         Self {
             name,
             form: Form {
@@ -110,14 +112,14 @@ impl Producer {
             topic_settings: cluster.topics.clone(),
             topics: topics.clone(),
             network: Network::new(&cluster.connection, Some(name)),
-            cluster: metadata::Metadata::new(&cluster.brokers, outputs.clone()),
-            identification: Identification::default(),
-            transaction: transaction.map(Part::new),
-            held: Held::default(),
+            metadata: metadata::Metadata::new(&cluster.brokers, outputs.clone()),
+            producer_id: ProducerIdState::default(),
+            transaction: transaction.map(TransactionManager::new),
+            incomplete: IncompleteBatches::default(),
             unplaced: VecDeque::new(),
-            lines: Vec::new(),
-            line_of: BTreeMap::new(),
-            sticky: outputs.map(|_| Sticky::default()).collect(),
+            queues: Vec::new(),
+            queue_of: BTreeMap::new(),
+            sticky: outputs.map(|_| StickyPartitioner::default()).collect(),
             turn: 0,
             throttled: BTreeMap::new(),
             head: Vec::new(),
@@ -133,7 +135,7 @@ impl Producer {
             self.arrived(arrival, now)?;
             worked = true;
         }
-        self.cluster.ask(&mut self.network, Tag::Metadata);
+        self.metadata.ask(&mut self.network, Tag::Metadata);
         self.ask_identity(now)?;
         loop {
             self.place(now)?;
@@ -147,15 +149,15 @@ impl Producer {
 
     /// Bodies that are placed and do not come next yet.
     fn waiting(&self) -> usize {
-        self.lines.iter().map(Line::waiting).sum()
+        self.queues.iter().map(PartitionQueue::waiting).sum()
     }
 
     /// A line does not get on: it rests. That is told once, until something of it is acknowledged.
     fn trouble(&mut self, number: usize, now: Instant, what: &str) {
         let back_off = self.network.settings().retry_backoff;
-        if let Some(line) = self.lines.get_mut(number) {
-            line.rest(now, back_off);
-            if !std::mem::replace(&mut line.is_troubled, true) {
+        if let Some(queue) = self.queues.get_mut(number) {
+            queue.rest(now, back_off);
+            if !std::mem::replace(&mut queue.is_troubled, true) {
                 self.warn(now, what);
             } else {
                 log::debug!("produce: {what}");
@@ -173,18 +175,20 @@ impl Producer {
 
     /// When there will be something to do that nothing arrives for.
     fn due(&self, now: Instant) -> Option<Instant> {
-        let lines = self
-            .lines
+        let queues = self
+            .queues
             .iter()
-            .filter(|line| !line.is_idle())
-            .flat_map(|line| [line.until, line.lingers_until(&self.form)])
+            .filter(|queue| !queue.is_idle())
+            .flat_map(|queue| [queue.until, queue.lingers_until(&self.form)])
             .flatten();
         let others = [
-            self.cluster.due(&self.network),
-            self.identification.not_before,
-            self.transaction.as_ref().and_then(|part| part.not_before),
+            self.metadata.due(&self.network),
+            self.producer_id.not_before,
+            self.transaction
+                .as_ref()
+                .and_then(|manager| manager.not_before),
         ];
-        let dues = lines
+        let dues = queues
             .chain(others.into_iter().flatten())
             .chain(self.throttled.values().copied());
         dues.filter(|due| *due > now).min()
@@ -212,7 +216,7 @@ impl crate::client::Producer for Producer {
     fn prepare(&mut self) -> Result<(), NotReady> {
         admin::provision(
             &mut self.network,
-            &mut self.cluster,
+            &mut self.metadata,
             Tag::Prepare,
             &self.topics.all(),
             &self.topic_settings,
@@ -221,7 +225,7 @@ impl crate::client::Producer for Producer {
 
     fn send(&mut self, batch: Batch) -> Result<(), Error> {
         let parts = batch.parts().len();
-        let slot = self.held.take(batch);
+        let slot = self.incomplete.take(batch);
         let now = Instant::now();
         self.unplaced
             .extend((0..parts).map(|part| (slot, part, now)));
@@ -237,7 +241,7 @@ impl crate::client::Producer for Producer {
         // What was given since the last call, or has become due.
         let worked = self.work()?;
         let now = Instant::now();
-        let until = if worked || self.held.has_delivered() {
+        let until = if worked || self.incomplete.has_delivered() {
             now
         } else {
             let until = now + timeout;
@@ -248,10 +252,10 @@ impl crate::client::Producer for Producer {
     }
 
     fn delivered(&mut self) -> Option<Batch> {
-        self.held.delivered()
+        self.incomplete.delivered()
     }
 
     fn in_flight(&self) -> usize {
-        self.held.len()
+        self.incomplete.len()
     }
 }

@@ -464,7 +464,7 @@ fn a_topic_that_is_missing_is_waited_for() {
     let mut batches = batches(3, 10, false);
     producer.send(batches.remove(0)).unwrap();
     poll_until(&mut producer, |producer| {
-        let topic = producer.cluster.topic("late").unwrap();
+        let topic = producer.metadata.topic("late").unwrap();
         topic.error.is_some()
     });
     bench.cluster.create_topic("late", 1, 1).unwrap();
@@ -484,9 +484,9 @@ fn only_keyed_records_wait_for_a_leader() {
     // Those of the other partition are acknowledged.
     poll_until(&mut producer, |producer| {
         let idle = producer
-            .lines
+            .queues
             .iter()
-            .map(|line| (line.partition, line.is_idle()));
+            .map(|queue| (queue.partition, queue.is_idle()));
         let idle: BTreeMap<i32, bool> = idle.collect();
         producer.accepts() && idle == BTreeMap::from([(0, true), (1, false)])
     });

@@ -6,8 +6,8 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{MetadataRequest, ProduceRequest};
 
-use super::sequence::Counted;
-use super::verdict::{Verdict, verdict};
+use super::error_class::{ErrorClass, classify};
+use super::in_flight::Counted;
 use super::{Producer, Tag, failure};
 use crate::client::Error;
 use crate::client::batch::RefusalReason;
@@ -28,20 +28,20 @@ impl Producer {
     ) -> Result<(), Error> {
         match arrival {
             NetworkEvent::Answer(peer, response) => match response.tag {
-                Tag::Metadata => self.metadata(peer, &response),
+                Tag::Metadata => self.metadata_response(peer, &response),
                 Tag::ProducerIdentity => return self.identified(peer, &response, now),
                 Tag::Coordinator => return self.coordinator_answered(peer, &response),
                 Tag::Partitions => return self.partitions_answered(peer, &response, now),
-                Tag::Body { line, id } => {
-                    return self.handle_response(peer, &response, (line, id), now);
+                Tag::ProducerBatch { queue, id } => {
+                    return self.handle_response(peer, &response, (queue, id), now);
                 }
                 // Nobody waits for it any more.
                 Tag::Prepare => (),
             },
             NetworkEvent::Lost(tags) => {
-                self.cluster.outdated();
-                for line in &mut self.lines {
-                    line.window.interrupted();
+                self.metadata.outdated();
+                for queue in &mut self.queues {
+                    queue.in_flight.interrupted();
                 }
                 for tag in tags {
                     self.lost(tag, now);
@@ -53,14 +53,14 @@ impl Producer {
 
     fn lost(&mut self, tag: Tag, now: Instant) {
         match tag {
-            Tag::Metadata => self.cluster.disconnected(),
+            Tag::Metadata => self.metadata.disconnected(),
             Tag::ProducerIdentity => self.identity_failed(now),
             Tag::Coordinator => self.coordinator_unanswered(),
             Tag::Partitions => self.partitions_unanswered(now),
-            Tag::Body { line: number, id } => {
-                if let Some(line) = self.lines.get_mut(number) {
-                    line.window.failed(id, true);
-                    let (topic, partition) = (self.topics.output(line.output), line.partition);
+            Tag::ProducerBatch { queue: number, id } => {
+                if let Some(queue) = self.queues.get_mut(number) {
+                    queue.in_flight.failed(id, true);
+                    let (topic, partition) = (self.topics.output(queue.output), queue.partition);
                     let what = format!("{topic}-{partition}: {}", self.network.reason());
                     self.trouble(number, now, &what);
                 }
@@ -69,11 +69,11 @@ impl Producer {
         }
     }
 
-    fn metadata(&mut self, peer: Node, response: &Response<Tag>) {
+    fn metadata_response(&mut self, peer: Node, response: &Response<Tag>) {
         match response.read::<MetadataRequest>() {
-            Ok(answer) => self.cluster.handle_response(&self.network, &answer),
+            Ok(answer) => self.metadata.handle_response(&self.network, &answer),
             Err(error) => {
-                self.cluster.disconnected();
+                self.metadata.disconnected();
                 self.network.lose(peer, &error.to_string());
             }
         }
@@ -99,71 +99,77 @@ impl Producer {
             .and_then(|answer| answer.responses.into_iter().next())
             .and_then(|topic| topic.partition_responses.into_iter().next());
         let Some(answer) = partition else {
-            self.lost(Tag::Body { line: number, id }, now);
+            self.lost(Tag::ProducerBatch { queue: number, id }, now);
             self.network
                 .lose(peer, "an answer to Produce that cannot be read");
             return Ok(());
         };
-        let Some(line) = self.lines.get_mut(number) else {
+        let Some(queue) = self.queues.get_mut(number) else {
             return Ok(());
         };
         let back_off = self.network.settings().retry_backoff;
         let error = ResponseError::try_from_code(answer.error_code);
-        match verdict(error) {
-            Verdict::Acknowledged => {
-                if line.worked() {
-                    let (topic, partition) = (self.topics.output(line.output), line.partition);
+        match classify(error) {
+            ErrorClass::Acknowledged => {
+                if queue.worked() {
+                    let (topic, partition) = (self.topics.output(queue.output), queue.partition);
                     log::info!("produce: {topic}-{partition} gets on again");
                 }
-                let held = &mut self.held;
+                let incomplete = &mut self.incomplete;
                 let offset = Some(answer.base_offset).filter(|&offset| offset >= 0);
-                line.window
-                    .acknowledged(id, offset, |body| held.acknowledged(body.spans()));
+                queue
+                    .in_flight
+                    .acknowledged(id, offset, |batch| incomplete.acknowledged(batch.spans()));
                 return Ok(());
             }
-            Verdict::Again { doubtful, outdated } => {
-                line.window.failed(id, doubtful);
+            ErrorClass::Again { doubtful, outdated } => {
+                queue.in_flight.failed(id, doubtful);
                 if outdated {
-                    self.cluster.outdated();
+                    self.metadata.outdated();
                 }
                 // So the broker says, too, that the coordinator was busy with this transaction when it asked whether the partition
                 // belongs to it (KIP-890): that is over in a moment.
                 let is_busy =
                     error == Some(ResponseError::NotEnoughReplicas) && self.transaction.is_some();
-                let everyday = if outdated && line.fails_first(now) {
+                let everyday = if outdated && queue.fails_first(now) {
                     // Once: where leaders move, and where a topic was just made.
                     Some(back_off)
                 } else {
-                    (is_busy && line.failures < BUSY).then_some(CONCURRENT_BACKOFF)
+                    (is_busy && queue.failures < BUSY).then_some(CONCURRENT_BACKOFF)
                 };
                 if let Some(back_off) = everyday {
-                    line.rest(now, back_off);
+                    queue.rest(now, back_off);
                     return Ok(());
                 }
             }
             // The warning comes with the new numbers.
-            Verdict::OutOfSequence => {
-                if line.window.out_of_sequence(id) {
-                    line.rest(now, back_off);
+            ErrorClass::OutOfSequence => {
+                if queue.in_flight.out_of_sequence(id) {
+                    queue.rest(now, back_off);
                 }
                 return Ok(());
             }
-            Verdict::Unidentified => {
-                if line.window.unidentified(id) {
-                    line.rest(now, back_off);
+            ErrorClass::Unidentified => {
+                if queue.in_flight.unidentified(id) {
+                    queue.rest(now, back_off);
                 }
                 return Ok(());
             }
-            Verdict::Corrupt if line.window.body(id).is_some_and(|body| !body.corrupt) => {
-                if let Some(body) = line.window.body(id) {
-                    body.corrupt = true;
+            ErrorClass::Corrupt
+                if queue
+                    .in_flight
+                    .batch(id)
+                    .is_some_and(|batch| !batch.corrupt) =>
+            {
+                if let Some(batch) = queue.in_flight.batch(id) {
+                    batch.corrupt = true;
                 }
-                line.window.failed(id, false);
+                queue.in_flight.failed(id, false);
             }
-            Verdict::TooLarge => {
+            ErrorClass::TooLarge => {
                 return self.refused((number, id), None, |_| RefusalReason::TooLarge);
             }
-            Verdict::Invalid | Verdict::Corrupt => {
+            ErrorClass::Invalid | ErrorClass::Corrupt => {
                 let words = error
                     .map(|error| kafka_name(error).to_string())
                     .unwrap_or_default();
@@ -174,15 +180,15 @@ impl Producer {
                     RefusalReason::Invalid(format!("{words}{separator}{more}"))
                 });
             }
-            Verdict::Final => {
-                let topic = self.topics.output(line.output);
+            ErrorClass::Final => {
+                let topic = self.topics.output(queue.output);
                 let words = error
                     .map(|error| kafka_name(error).to_string())
                     .unwrap_or_default();
                 return Err(failure(format!("topic {topic}: {words}")));
             }
         }
-        let (topic, partition) = (self.topics.output(line.output), line.partition);
+        let (topic, partition) = (self.topics.output(queue.output), queue.partition);
         let words = error
             .map(|error| kafka_name(error).to_string())
             .unwrap_or_default();
@@ -199,13 +205,13 @@ impl Producer {
         answer: Option<&PartitionProduceResponse>,
         reason: impl Fn(Option<&str>) -> RefusalReason,
     ) -> Result<(), Error> {
-        let Some(line) = self.lines.get_mut(number) else {
+        let Some(queue) = self.queues.get_mut(number) else {
             return Ok(());
         };
-        let Some(body) = line.window.body(id) else {
+        let Some(batch) = queue.in_flight.batch(id) else {
             return Ok(());
         };
-        let count = usize::try_from(body.count()).unwrap_or_default();
+        let count = usize::try_from(batch.count()).unwrap_or_default();
         let named = answer.map_or(&[][..], |answer| &answer.record_errors);
         let mut bad: Vec<(usize, Option<&str>)> = named
             .iter()
@@ -221,21 +227,25 @@ impl Producer {
         bad.sort_by_key(|&(number, _)| number);
         bad.dedup_by_key(|&mut (number, _)| number);
         let mut left = if bad.is_empty() {
-            body.halves(&self.held)
+            batch.halves(&self.incomplete)
         } else {
             let numbers: Vec<usize> = bad.iter().map(|&(number, _)| number).collect();
-            body.without(&self.held, &numbers).into_iter().collect()
+            batch
+                .without(&self.incomplete, &numbers)
+                .into_iter()
+                .collect()
         };
-        for body in &mut left {
-            let topic = self.topics.output(line.output);
-            body.compress(self.form.codec, &self.held)
+        for batch in &mut left {
+            let topic = self.topics.output(queue.output);
+            batch
+                .compress(self.form.codec, &self.incomplete)
                 .map_err(|error| failure(format!("topic {topic}: {}", report(&error))))?;
         }
         let refused = bad
             .into_iter()
-            .filter_map(|(number, words)| Some((body.single(number)?, reason(words))));
-        self.held.refuse(refused.collect());
-        line.window.replace(id, left);
+            .filter_map(|(number, words)| Some((batch.single(number)?, reason(words))));
+        self.incomplete.refuse(refused.collect());
+        queue.in_flight.replace(id, left);
         Ok(())
     }
 }

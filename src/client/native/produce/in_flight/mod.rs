@@ -37,7 +37,7 @@ pub(super) struct Turn {
 
 /// The bodies of one partition that were sent, or come next, in their order.
 #[derive(Debug)]
-pub(super) struct Window<B> {
+pub(super) struct InFlightBatches<B> {
     entries: VecDeque<Entry<B>>,
     /// Bodies at most between the first that is not acknowledged and the last that was sent.
     limit: usize,
@@ -103,7 +103,7 @@ enum Numbering {
     Broken,
 }
 
-impl<B: Counted> Window<B> {
+impl<B: Counted> InFlightBatches<B> {
     /// For `limit` bodies, at least 1. What is idempotent has no more of them than a broker knows again.
     pub(super) fn new(limit: usize, idempotent: bool, may_restart: bool) -> Self {
         let limit = if idempotent {
@@ -163,7 +163,7 @@ impl<B: Counted> Window<B> {
         }
     }
 
-    /// Whether nothing can be sent before [`Window::identify`].
+    /// Whether nothing can be sent before [`InFlightBatches::identify`].
     pub(super) fn wants_identity(&self) -> bool {
         self.idempotent && self.identity.is_none() && !self.entries.is_empty()
     }
@@ -290,7 +290,7 @@ impl<B: Counted> Window<B> {
     }
 
     /// The body of this name.
-    pub(super) fn body(&mut self, id: u64) -> Option<&mut B> {
+    pub(super) fn batch(&mut self, id: u64) -> Option<&mut B> {
         self.find(id)?.body.as_mut()
     }
 
@@ -388,7 +388,7 @@ impl<B: Counted> Window<B> {
         is_first
     }
 
-    /// The broker does not take the producer id; as [`Window::out_of_sequence`].
+    /// The broker does not take the producer id; as [`InFlightBatches::out_of_sequence`].
     pub(super) fn unidentified(&mut self, id: u64) -> bool {
         self.disowned(id, Broken::Id)
     }

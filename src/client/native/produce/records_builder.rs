@@ -1,13 +1,17 @@
 //! Puts records that stand anywhere in the held batches together, for a record batch of their own.
 
-use super::held::{Held, Span};
+use super::incomplete_batches::{IncompleteBatches, Span};
 use crate::client::records::{HeaderFields, RawRecord, write_record};
 
 /// Lends the records of `spans`, each with a span of its own and its time.
-pub(super) fn each(spans: &[Span], held: &Held, mut take: impl FnMut(Span, i64, &RawRecord<'_>)) {
+pub(super) fn each(
+    spans: &[Span],
+    incomplete: &IncompleteBatches,
+    mut take: impl FnMut(Span, i64, &RawRecord<'_>),
+) {
     let mut spans = spans.iter().peekable();
     while let Some(&&Span { slot, part, .. }) = spans.peek() {
-        let Some(source) = held.part(slot, part) else {
+        let Some(source) = incomplete.part(slot, part) else {
             return;
         };
         let base = source.stamp().base_timestamp;
@@ -33,7 +37,7 @@ pub(super) fn each(spans: &[Span], held: &Held, mut take: impl FnMut(Span, i64, 
 
 /// Puts records together for a batch of their own.
 #[derive(Debug, Default)]
-pub(super) struct Encoder {
+pub(super) struct RecordsBuilder {
     bytes: Vec<u8>,
     spans: Vec<Span>,
     count: i32,
@@ -41,7 +45,7 @@ pub(super) struct Encoder {
     max_timestamp: i64,
 }
 
-impl Encoder {
+impl RecordsBuilder {
     /// Appends a record, which stands at `span`.
     pub(super) fn push(&mut self, span: Span, timestamp: i64, raw: &RawRecord<'_>) {
         if self.count == 0 {

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 /// Chooses for one topic.
 #[derive(Debug)]
-pub(super) struct Sticky {
+pub(super) struct StickyPartitioner {
     /// Partitions that have a leader are taken in turn, from anywhere.
     turn: usize,
     /// The partition that is stayed with, until when, and for how many bytes more.
     stay: Option<(i32, Instant, usize)>,
 }
 
-impl Default for Sticky {
+impl Default for StickyPartitioner {
     fn default() -> Self {
         // Two producers do not go hand in hand.
         let anywhere = RandomState::new().hash_one(0);
@@ -24,7 +24,7 @@ impl Default for Sticky {
     }
 }
 
-impl Sticky {
+impl StickyPartitioner {
     /// The partition for so many bytes; none where none of them has a leader. `leaders` has -1 for a partition without one. It is stayed
     /// with until `until`, for `room` bytes.
     pub(super) fn choose(
@@ -64,7 +64,7 @@ mod tests {
     /// What is chosen for parts of 10 bytes, one each millisecond.
     fn choose(leaders: &[i32], linger: u64, room: usize, count: u64) -> Vec<Option<i32>> {
         let leaders = (0..).zip(leaders.iter().copied()).collect();
-        let mut sticky = Sticky {
+        let mut sticky = StickyPartitioner {
             turn: 0,
             stay: None,
         };

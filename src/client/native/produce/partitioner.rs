@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use kafka_protocol::error::ResponseError;
 
-use super::body::Body;
-use super::line::Line;
-use super::sequence::Window;
+use super::in_flight::InFlightBatches;
+use super::partition_queue::PartitionQueue;
+use super::producer_batch::ProducerBatch;
 use super::{Producer, failure};
 use crate::client::Error;
 use crate::client::OutputTopic;
@@ -19,8 +19,8 @@ impl Producer {
             if self.form.linger.is_zero() && self.waiting() >= self.settings.max_in_flight {
                 break;
             }
-            if let Some(body) = Body::whole(&self.held, slot, part, since)
-                && !self.place_body(body, now)?
+            if let Some(batch) = ProducerBatch::whole(&self.incomplete, slot, part, since)
+                && !self.place_body(batch, now)?
             {
                 break;
             }
@@ -30,12 +30,12 @@ impl Producer {
     }
 
     /// Whether it could be done: what is needed to know of the topic is known.
-    fn place_body(&mut self, whole: Body, now: Instant) -> Result<bool, Error> {
-        let Some((output, is_keyed)) = whole.source(&self.held) else {
+    fn place_body(&mut self, whole: ProducerBatch, now: Instant) -> Result<bool, Error> {
+        let Some((output, is_keyed)) = whole.source(&self.incomplete) else {
             return Ok(true);
         };
         let name = self.topics.output(output);
-        let topic = self.cluster.topic(name).filter(|topic| topic.is_known());
+        let topic = self.metadata.topic(name).filter(|topic| topic.is_known());
         let Some(topic) = topic else {
             return self.topic_missing(output, now).map(|()| false);
         };
@@ -46,7 +46,7 @@ impl Producer {
             return Ok(true);
         }
         let room = self.form.merged;
-        let bytes = whole.records(&self.held).len();
+        let bytes = whole.records(&self.incomplete).len();
         let until = now + self.form.linger;
         let choice = self
             .sticky
@@ -59,8 +59,8 @@ impl Producer {
             self.line_up(output, keyless, whole);
             return Ok(true);
         }
-        for (partition, body) in whole.split(&self.held, partitions, keyless) {
-            self.line_up(output, partition, body);
+        for (partition, batch) in whole.split(&self.incomplete, partitions, keyless) {
+            self.line_up(output, partition, batch);
         }
         Ok(true)
     }
@@ -69,7 +69,7 @@ impl Producer {
     fn topic_missing(&mut self, output: OutputTopic, now: Instant) -> Result<(), Error> {
         use ResponseError::{InvalidTopicException, TopicAuthorizationFailed};
         let name = self.topics.output(output);
-        let Some(topic) = self.cluster.topic(name) else {
+        let Some(topic) = self.metadata.topic(name) else {
             return Ok(());
         };
         let what = match topic.error {
@@ -81,27 +81,27 @@ impl Producer {
             None if topic.leaders.is_empty() => return Ok(()),
             None => format!("topic {name} has no leader"),
         };
-        self.cluster.outdated();
+        self.metadata.outdated();
         self.warn(now, &what);
         Ok(())
     }
 
     /// Gives a body to the line of its partition. Topics of the same name have the same lines: the broker counts by partition.
-    fn line_up(&mut self, output: OutputTopic, partition: i32, body: Body) {
+    fn line_up(&mut self, output: OutputTopic, partition: i32, batch: ProducerBatch) {
         let name = self.topics.output(output);
         let first = self.topics.outputs.iter().position(|other| other == name);
         let output = first
             .and_then(|first| OutputTopic::try_from(first).ok())
             .unwrap_or(output);
         let (limit, idempotent) = (self.settings.max_in_flight, self.settings.idempotent);
-        let lines = &mut self.lines;
-        let number = *self.line_of.entry((output, partition)).or_insert_with(|| {
-            let window = Window::new(limit, idempotent, self.transaction.is_none());
-            lines.push(Line::new(output, partition, window));
-            lines.len() - 1
+        let queues = &mut self.queues;
+        let number = *self.queue_of.entry((output, partition)).or_insert_with(|| {
+            let in_flight = InFlightBatches::new(limit, idempotent, self.transaction.is_none());
+            queues.push(PartitionQueue::new(output, partition, in_flight));
+            queues.len() - 1
         });
-        if let Some(line) = lines.get_mut(number) {
-            line.push(body);
+        if let Some(queue) = queues.get_mut(number) {
+            queue.push(batch);
         }
     }
 }

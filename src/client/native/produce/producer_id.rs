@@ -5,8 +5,8 @@ use std::time::Instant;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::InitProducerIdRequest;
 
-use super::sequence::ProducerIdentity;
-use super::verdict::{Verdict, verdict};
+use super::error_class::{ErrorClass, classify};
+use super::in_flight::ProducerIdentity;
 use super::{Producer, Tag, failure};
 use crate::client::Error;
 use crate::client::native::error_name::kafka_name;
@@ -14,7 +14,7 @@ use crate::client::native::network::{Node, Response, backoff};
 
 /// What is known of it.
 #[derive(Debug, Default)]
-pub(super) struct Identification {
+pub(super) struct ProducerIdState {
     /// None where it is wanted.
     pub(super) known: Option<ProducerIdentity>,
     is_asked: bool,
@@ -31,18 +31,18 @@ impl Producer {
     pub(super) fn ask_identity(&mut self, now: Instant) -> Result<(), Error> {
         if let Some(part) = &self.transaction {
             // The consumer has asked for it.
-            self.identification.known = part.transaction.identity();
+            self.producer_id.known = part.transaction.identity();
             return Ok(());
         }
-        let soon = self.identification.not_before.is_some_and(|at| now < at);
+        let soon = self.producer_id.not_before.is_some_and(|at| now < at);
         if !self.settings.idempotent
-            || self.identification.known.is_some()
-            || self.identification.is_asked
+            || self.producer_id.known.is_some()
+            || self.producer_id.is_asked
             || soon
         {
             return Ok(());
         }
-        let Some(peer) = self.cluster.any(&mut self.network) else {
+        let Some(peer) = self.metadata.any(&mut self.network) else {
             return Ok(());
         };
         self.network
@@ -54,7 +54,7 @@ impl Producer {
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
         self.network.send(peer, &request, Tag::ProducerIdentity);
-        self.identification.is_asked = true;
+        self.producer_id.is_asked = true;
         Ok(())
     }
 
@@ -74,12 +74,12 @@ impl Producer {
         };
         match ResponseError::try_from_code(answer.error_code) {
             None => {
-                self.identification.is_asked = false;
-                self.identification.failures = 0;
-                self.identification.known = Some((answer.producer_id.0, answer.producer_epoch));
+                self.producer_id.is_asked = false;
+                self.producer_id.failures = 0;
+                self.producer_id.known = Some((answer.producer_id.0, answer.producer_epoch));
                 Ok(())
             }
-            Some(error) if verdict(Some(error)) == Verdict::Final => Err(failure(format!(
+            Some(error) if classify(Some(error)) == ErrorClass::Final => Err(failure(format!(
                 "a producer id (enable.idempotence): {}",
                 kafka_name(error)
             ))),
@@ -87,7 +87,7 @@ impl Producer {
                 let error = kafka_name(error);
                 self.identity_failed(now);
                 // A cluster that has begun a moment ago has to load first: no reason for a warning, unless it takes long.
-                if self.identification.failures > QUIET_FAILURES {
+                if self.producer_id.failures > QUIET_FAILURES {
                     self.warn(now, &format!("a producer id: {error}"));
                 } else {
                     log::debug!("a producer id: {error}");
@@ -99,9 +99,9 @@ impl Producer {
 
     pub(super) fn identity_failed(&mut self, now: Instant) {
         let (first, longest) = self.network.settings().retry_backoff;
-        self.identification.is_asked = false;
-        self.identification.not_before =
-            Some(now + backoff(first, longest, self.identification.failures));
-        self.identification.failures = self.identification.failures.saturating_add(1);
+        self.producer_id.is_asked = false;
+        self.producer_id.not_before =
+            Some(now + backoff(first, longest, self.producer_id.failures));
+        self.producer_id.failures = self.producer_id.failures.saturating_add(1);
     }
 }

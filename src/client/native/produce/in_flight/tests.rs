@@ -1,4 +1,4 @@
-//! The window against a broker that looks at sequence numbers as Kafka does (`ProducerAppendInfo`, `ProducerStateEntry`), over a connection
+//! The in_flight against a broker that looks at sequence numbers as Kafka does (`ProducerAppendInfo`, `ProducerStateEntry`), over a connection
 //! that is lost at any time.
 
 #![allow(
@@ -128,9 +128,9 @@ impl Broker {
     }
 }
 
-/// A window and the broker, with what is between them.
+/// A in_flight and the broker, with what is between them.
 struct World {
-    window: Window<Vec<u32>>,
+    in_flight: InFlightBatches<Vec<u32>>,
     waiting: VecDeque<Vec<u32>>,
     next_producer: i64,
     broker: Broker,
@@ -145,8 +145,8 @@ struct World {
 
 impl World {
     fn new(bodies: &[usize], limit: usize, start: i32, broker: Broker) -> Self {
-        let mut window = Window::new(limit, true, true);
-        window.first = start;
+        let mut in_flight = InFlightBatches::new(limit, true, true);
+        in_flight.first = start;
         let mut next = 0;
         let waiting = bodies.iter().map(|&size| {
             let first = next;
@@ -154,7 +154,7 @@ impl World {
             (first..next).collect()
         });
         Self {
-            window,
+            in_flight,
             waiting: waiting.collect(),
             next_producer: 0,
             broker,
@@ -168,21 +168,21 @@ impl World {
     }
 
     fn send(&mut self) {
-        while self.window.has_room()
+        while self.in_flight.has_room()
             && let Some(body) = self.waiting.pop_front()
         {
-            self.window.push(body);
+            self.in_flight.push(body);
         }
-        while self.window.wants_identity() {
-            if !self.window.identify((self.next_producer, 0)) {
+        while self.in_flight.wants_identity() {
+            if !self.in_flight.identify((self.next_producer, 0)) {
                 self.next_producer += 1;
             }
         }
-        let turn = self.window.turn();
-        self.restarts += usize::from(self.window.take_restarted());
+        let turn = self.in_flight.turn();
+        self.restarts += usize::from(self.in_flight.take_restarted());
         if let Some(turn) = turn {
-            let records = self.window.body(turn.id).unwrap().clone();
-            self.window.sent(turn.id);
+            let records = self.in_flight.batch(turn.id).unwrap().clone();
+            self.in_flight.sent(turn.id);
             self.requests.push_back(Request { turn, records });
         }
     }
@@ -207,19 +207,19 @@ impl World {
         match answer {
             Answer::Done(offset) => {
                 let acknowledged = &mut self.acknowledged;
-                self.window
+                self.in_flight
                     .acknowledged(id, Some(offset), |body| acknowledged.extend(body));
             }
             Answer::OutOfSequence => {
-                self.window.out_of_sequence(id);
+                self.in_flight.out_of_sequence(id);
             }
             Answer::Unidentified => {
-                self.window.unidentified(id);
+                self.in_flight.unidentified(id);
             }
-            Answer::RefusedRecord => self.window.failed(id, false),
-            Answer::TimedOut => self.window.failed(id, true),
+            Answer::RefusedRecord => self.in_flight.failed(id, false),
+            Answer::TimedOut => self.in_flight.failed(id, true),
             Answer::Poison { named } => {
-                let body = self.window.body(id).unwrap().clone();
+                let body = self.in_flight.batch(id).unwrap().clone();
                 let poison = &self.broker.poison;
                 let bodies = if named || body.len() == 1 {
                     let (bad, good): (Vec<u32>, Vec<u32>) =
@@ -231,19 +231,19 @@ impl World {
                     vec![first.to_vec(), second.to_vec()]
                 };
                 let bodies = bodies.into_iter().filter(|body| !body.is_empty());
-                self.window.replace(id, bodies.collect());
+                self.in_flight.replace(id, bodies.collect());
             }
         }
     }
 
     /// The connection is lost: some answers are on their way in vain, and some requests come to the broker late.
     fn lose(&mut self) {
-        self.window.interrupted();
+        self.in_flight.interrupted();
         for (id, _) in self.answers.drain(..) {
-            self.window.failed(id, true);
+            self.in_flight.failed(id, true);
         }
         for request in self.requests.drain(..) {
-            self.window.failed(request.turn.id, true);
+            self.in_flight.failed(request.turn.id, true);
             self.stale.push_back(request);
         }
     }
@@ -268,7 +268,7 @@ impl World {
     }
 
     fn is_done(&self) -> bool {
-        self.waiting.is_empty() && self.window.is_empty()
+        self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
     /// Everything works from now on.
@@ -281,7 +281,7 @@ impl World {
             self.process(Fault::None);
             self.answer();
         }
-        panic!("it does not come to an end: {:?}", self.window);
+        panic!("it does not come to an end: {:?}", self.in_flight);
     }
 }
 
@@ -433,19 +433,19 @@ proptest! {
     }
 }
 
-fn window(limit: usize, idempotent: bool, bodies: u32) -> Window<Vec<u32>> {
-    let mut window = Window::new(limit, idempotent, true);
+fn in_flight(limit: usize, idempotent: bool, bodies: u32) -> InFlightBatches<Vec<u32>> {
+    let mut in_flight = InFlightBatches::new(limit, idempotent, true);
     for body in 0..bodies {
-        window.push(vec![body]);
+        in_flight.push(vec![body]);
     }
-    window
+    in_flight
 }
 
 /// Sends all that may be sent, and gives the names.
-fn send(window: &mut Window<Vec<u32>>) -> Vec<u64> {
+fn send(in_flight: &mut InFlightBatches<Vec<u32>>) -> Vec<u64> {
     let turns = std::iter::from_fn(|| {
-        let turn = window.turn()?;
-        window.sent(turn.id);
+        let turn = in_flight.turn()?;
+        in_flight.sent(turn.id);
         Some(turn.id)
     });
     turns.collect()
@@ -453,59 +453,59 @@ fn send(window: &mut Window<Vec<u32>>) -> Vec<u64> {
 
 #[test]
 fn without_numbers_what_failed_waits_for_the_others() {
-    let mut window = window(5, false, 4);
-    assert_eq!(send(&mut window), vec![1, 2, 3, 4]);
-    window.failed(2, true);
-    assert!(send(&mut window).is_empty());
+    let mut in_flight = in_flight(5, false, 4);
+    assert_eq!(send(&mut in_flight), vec![1, 2, 3, 4]);
+    in_flight.failed(2, true);
+    assert!(send(&mut in_flight).is_empty());
     let mut bodies = Vec::new();
-    window.acknowledged(1, None, |body| bodies.push(body));
+    in_flight.acknowledged(1, None, |body| bodies.push(body));
     assert_eq!(bodies, vec![vec![0]]);
-    window.failed(3, true);
-    window.acknowledged(4, None, drop);
-    window.push(vec![4]);
-    assert_eq!(send(&mut window), vec![2, 3, 5]);
-    assert!(!window.take_restarted());
+    in_flight.failed(3, true);
+    in_flight.acknowledged(4, None, drop);
+    in_flight.push(vec![4]);
+    assert_eq!(send(&mut in_flight), vec![2, 3, 5]);
+    assert!(!in_flight.take_restarted());
 }
 
 #[test]
 fn the_first_of_an_epoch_goes_alone() {
-    let mut window = window(5, true, 3);
-    assert!(window.wants_identity());
-    assert!(send(&mut window).is_empty());
-    assert!(window.identify((7, 0)));
-    assert_eq!(send(&mut window), vec![1]);
-    window.acknowledged(1, Some(0), drop);
-    assert_eq!(send(&mut window), vec![2, 3]);
+    let mut in_flight = in_flight(5, true, 3);
+    assert!(in_flight.wants_identity());
+    assert!(send(&mut in_flight).is_empty());
+    assert!(in_flight.identify((7, 0)));
+    assert_eq!(send(&mut in_flight), vec![1]);
+    in_flight.acknowledged(1, Some(0), drop);
+    assert_eq!(send(&mut in_flight), vec![2, 3]);
     // The first one: the broker has forgotten. The second one only follows from it.
-    assert!(window.out_of_sequence(2));
-    assert!(!window.out_of_sequence(3));
-    let turn = window.turn().unwrap();
+    assert!(in_flight.out_of_sequence(2));
+    assert!(!in_flight.out_of_sequence(3));
+    let turn = in_flight.turn().unwrap();
     assert_eq!((turn.id, turn.identity, turn.base_sequence), (2, (7, 1), 0));
-    assert!(window.take_restarted());
-    assert_eq!(send(&mut window), vec![2]);
+    assert!(in_flight.take_restarted());
+    assert_eq!(send(&mut in_flight), vec![2]);
 }
 
 #[test]
 fn an_id_that_is_not_taken_is_not_used_again() {
-    let mut window = window(5, true, 1);
-    window.identify((7, 0));
-    send(&mut window);
-    assert!(window.unidentified(1));
-    assert!(send(&mut window).is_empty());
-    assert!(window.wants_identity());
-    assert!(!window.identify((7, 0)));
-    assert!(window.identify((8, 0)));
-    assert_eq!(window.turn().unwrap().identity, (8, 0));
+    let mut in_flight = in_flight(5, true, 1);
+    in_flight.identify((7, 0));
+    send(&mut in_flight);
+    assert!(in_flight.unidentified(1));
+    assert!(send(&mut in_flight).is_empty());
+    assert!(in_flight.wants_identity());
+    assert!(!in_flight.identify((7, 0)));
+    assert!(in_flight.identify((8, 0)));
+    assert_eq!(in_flight.turn().unwrap().identity, (8, 0));
 }
 
 #[test]
 fn epochs_come_to_an_end() {
-    let mut window = window(5, true, 1);
-    window.identify((7, i16::MAX));
-    send(&mut window);
-    assert!(window.out_of_sequence(1));
-    assert!(send(&mut window).is_empty());
-    assert!(!window.identify((7, 0)));
+    let mut in_flight = in_flight(5, true, 1);
+    in_flight.identify((7, i16::MAX));
+    send(&mut in_flight);
+    assert!(in_flight.out_of_sequence(1));
+    assert!(send(&mut in_flight).is_empty());
+    assert!(!in_flight.identify((7, 0)));
 }
 
 #[test]
@@ -518,19 +518,19 @@ fn numbers_wrap() {
 
 #[test]
 fn behind_what_is_refused_numbers_move_up() {
-    let mut window = window(5, true, 4);
-    window.identify((7, 0));
-    send(&mut window);
-    window.acknowledged(1, Some(0), drop);
-    assert_eq!(send(&mut window), vec![2, 3, 4]);
-    window.replace(2, Vec::new());
+    let mut in_flight = in_flight(5, true, 4);
+    in_flight.identify((7, 0));
+    send(&mut in_flight);
+    in_flight.acknowledged(1, Some(0), drop);
+    assert_eq!(send(&mut in_flight), vec![2, 3, 4]);
+    in_flight.replace(2, Vec::new());
     // What is out fails for the gap; until then nothing is sent.
-    window.push(vec![4]);
-    assert!(send(&mut window).is_empty());
-    assert!(!window.out_of_sequence(3));
-    assert!(!window.out_of_sequence(4));
-    let turn = window.turn().unwrap();
+    in_flight.push(vec![4]);
+    assert!(send(&mut in_flight).is_empty());
+    assert!(!in_flight.out_of_sequence(3));
+    assert!(!in_flight.out_of_sequence(4));
+    let turn = in_flight.turn().unwrap();
     assert_eq!((turn.id, turn.identity, turn.base_sequence), (3, (7, 0), 1));
-    assert_eq!(send(&mut window), vec![3, 4, 5]);
-    assert!(!window.take_restarted());
+    assert_eq!(send(&mut in_flight), vec![3, 4, 5]);
+    assert!(!in_flight.take_restarted());
 }

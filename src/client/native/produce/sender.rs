@@ -13,7 +13,7 @@ use crate::client::settings::Acks;
 impl Producer {
     /// Sends a body of each line, in turn, where one may be sent. Whether any was.
     pub(super) fn send_each(&mut self, now: Instant) -> Result<bool, Error> {
-        let count = self.lines.len();
+        let count = self.queues.len();
         let mut any = false;
         for number in 0..count {
             let number = (self.turn + number) % count;
@@ -25,21 +25,22 @@ impl Producer {
 
     /// Sends what comes next of a line, if it may be sent now.
     fn send_next(&mut self, number: usize, now: Instant) -> Result<bool, Error> {
-        let Some(line) = self.lines.get_mut(number).filter(|line| !line.is_idle()) else {
+        let Some(queue) = self.queues.get_mut(number).filter(|queue| !queue.is_idle()) else {
             return Ok(false);
         };
-        let topic = self.topics.output(line.output);
-        let partition = line.partition;
-        line.fill(&self.form, &self.held, now)
+        let topic = self.topics.output(queue.output);
+        let partition = queue.partition;
+        queue
+            .fill(&self.form, &self.incomplete, now)
             .map_err(|error| failure(format!("topic {topic}: {}", report(&error))))?;
-        if line.until.is_some_and(|until| now < until) {
+        if queue.until.is_some_and(|until| now < until) {
             return Ok(false);
         }
-        if line.window.wants_identity() {
-            match self.identification.known {
-                Some(identity) if line.window.identify(identity) => (),
+        if queue.in_flight.wants_identity() {
+            match self.producer_id.known {
+                Some(identity) if queue.in_flight.identify(identity) => (),
                 _ => {
-                    self.identification.known = None;
+                    self.producer_id.known = None;
                     return Ok(false);
                 }
             }
@@ -47,17 +48,17 @@ impl Producer {
         if self
             .transaction
             .as_ref()
-            .is_some_and(|part| line.transaction < part.transaction.number())
+            .is_some_and(|part| queue.transaction < part.transaction.number())
         {
             return Ok(false);
         }
-        let turn = line.window.turn();
-        if line.window.is_broken() {
+        let turn = queue.in_flight.turn();
+        if queue.in_flight.is_broken() {
             return Err(Error::Aborted(format!(
                 "{topic}-{partition}: the broker does not take the producer's numbers any more"
             )));
         }
-        if line.window.take_restarted() {
+        if queue.in_flight.take_restarted() {
             log::warn!(
                 "produce: {topic}-{partition}: the broker does not know what it acknowledged of {}; \
                  going on with new sequence numbers, records that were on their way may be doubled",
@@ -67,22 +68,22 @@ impl Producer {
         let Some(turn) = turn else {
             return Ok(false);
         };
-        let Some((leader, address)) = self.cluster.leader(topic, partition) else {
+        let Some((leader, address)) = self.metadata.leader(topic, partition) else {
             let what = format!("{topic}-{partition} has no leader");
-            self.cluster.outdated();
+            self.metadata.outdated();
             self.trouble(number, now, &what);
             return Ok(false);
         };
         let peer = Node::Broker(leader);
         // Two brokers do not keep the order between them.
-        if line.peer != Some(peer) && line.window.is_out() {
+        if queue.peer != Some(peer) && queue.in_flight.is_out() {
             return Ok(false);
         }
         if self.network.reach(peer, address) != Reach::Ready {
             // One alone is a connection that ended, as an idle one does.
             if self.network.failures(peer) > 1 {
                 let what = format!("{topic}-{partition}: {}", self.network.reason());
-                self.cluster.outdated();
+                self.metadata.outdated();
                 self.trouble(number, now, &what);
             }
             return Ok(false);
@@ -97,11 +98,11 @@ impl Producer {
         self.network
             .version::<ProduceRequest>(peer)
             .map_err(failure)?;
-        let Some(body) = line.window.body(turn.id) else {
+        let Some(batch) = queue.in_flight.batch(turn.id) else {
             return Ok(false);
         };
-        let records = body.records(&self.held);
-        let mut stamp = body.stamp();
+        let records = batch.records(&self.incomplete);
+        let mut stamp = batch.stamp();
         stamp.producer = turn.identity;
         stamp.base_sequence = turn.base_sequence;
         let transaction = self.transaction.as_ref();
@@ -118,13 +119,13 @@ impl Producer {
             (topic, partition),
             header.len() + records.len(),
         );
-        let tag = Tag::Body {
-            line: number,
+        let tag = Tag::ProducerBatch {
+            queue: number,
             id: turn.id,
         };
         self.network
             .send_pieces::<ProduceRequest>(peer, [&self.head, &header, records], tag);
-        line.sent(turn.id, peer);
+        queue.sent(turn.id, peer);
         Ok(true)
     }
 }

@@ -18,7 +18,7 @@ use crate::client::transaction::Transaction;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct TransactionManager {
     pub(super) transaction: Arc<Transaction>,
     coordinator: Coordinator,
     /// The lines that it was asked for.
@@ -27,7 +27,7 @@ pub(super) struct Part {
     failures: u32,
 }
 
-impl Part {
+impl TransactionManager {
     pub(super) fn new(transaction: &Arc<Transaction>) -> Self {
         Self {
             transaction: transaction.clone(),
@@ -49,35 +49,38 @@ impl Part {
 impl Producer {
     /// Asks for what is to be added.
     pub(super) fn add_partitions(&mut self, now: Instant) {
-        let Some(part) = &mut self.transaction else {
+        let Some(manager) = &mut self.transaction else {
             return;
         };
-        let number = part.transaction.number();
-        let wanted = |line: &super::line::Line| line.transaction < number && !line.is_idle();
-        if part.asked.is_some()
-            || part.not_before.is_some_and(|at| now < at)
-            || !self.lines.iter().any(wanted)
+        let number = manager.transaction.number();
+        let wanted = |queue: &super::partition_queue::PartitionQueue| {
+            queue.transaction < number && !queue.is_idle()
+        };
+        if manager.asked.is_some()
+            || manager.not_before.is_some_and(|at| now < at)
+            || !self.queues.iter().any(wanted)
         {
             return;
         }
-        let Some((producer_id, epoch)) = part.transaction.identity() else {
+        let Some((producer_id, epoch)) = manager.transaction.identity() else {
             return;
         };
-        let Some(peer) = part
-            .coordinator
-            .reach(&mut self.network, &self.cluster, Tag::Coordinator)
+        let Some(peer) =
+            manager
+                .coordinator
+                .reach(&mut self.network, &self.metadata, Tag::Coordinator)
         else {
             return;
         };
-        let lines = self
-            .lines
+        let queues = self
+            .queues
             .iter()
             .enumerate()
-            .filter(|(_, line)| wanted(line));
-        let lines: Vec<usize> = lines.map(|(index, _)| index).collect();
-        let partitions = lines.iter().filter_map(|&index| self.lines.get(index));
+            .filter(|(_, queue)| wanted(queue));
+        let queues: Vec<usize> = queues.map(|(index, _)| index).collect();
+        let partitions = queues.iter().filter_map(|&index| self.queues.get(index));
         let mut partitions: Vec<_> = partitions
-            .map(|line| (self.topics.output(line.output), line.partition))
+            .map(|queue| (self.topics.output(queue.output), queue.partition))
             .collect();
         partitions.sort_unstable();
         let topics = group_by_topic(partitions, |name, partitions| {
@@ -86,11 +89,11 @@ impl Producer {
                 .with_partitions(partitions)
         });
         let request = AddPartitionsToTxnRequest::default()
-            .with_v3_and_below_transactional_id(TransactionalId(text(&part.transaction.id)))
+            .with_v3_and_below_transactional_id(TransactionalId(text(&manager.transaction.id)))
             .with_v3_and_below_producer_id(producer_id.into())
             .with_v3_and_below_producer_epoch(epoch)
             .with_v3_and_below_topics(topics);
-        part.asked = Some(lines);
+        manager.asked = Some(queues);
         self.network.send(peer, &request, Tag::Partitions);
     }
 
@@ -99,16 +102,16 @@ impl Producer {
         peer: Node,
         response: &Response<Tag>,
     ) -> Result<(), Error> {
-        let Some(part) = &mut self.transaction else {
+        let Some(manager) = &mut self.transaction else {
             return Ok(());
         };
         match response.read::<FindCoordinatorRequest>() {
-            Ok(answer) => part
+            Ok(answer) => manager
                 .coordinator
-                .handle_response(&self.network, &mut self.cluster, &answer)
+                .handle_response(&self.network, &mut self.metadata, &answer)
                 .map_err(super::failure),
             Err(error) => {
-                part.coordinator.disconnected(&self.network);
+                manager.coordinator.disconnected(&self.network);
                 self.network.lose(peer, &error.to_string());
                 Ok(())
             }
@@ -116,8 +119,8 @@ impl Producer {
     }
 
     pub(super) fn coordinator_unanswered(&mut self) {
-        if let Some(part) = &mut self.transaction {
-            part.coordinator.disconnected(&self.network);
+        if let Some(manager) = &mut self.transaction {
+            manager.coordinator.disconnected(&self.network);
         }
     }
 
@@ -134,7 +137,7 @@ impl Producer {
                 .lose(peer, "an answer to AddPartitionsToTxn that cannot be read");
             return Ok(());
         };
-        let Some(part) = &mut self.transaction else {
+        let Some(manager) = &mut self.transaction else {
             return Ok(());
         };
         let results = answer.results_by_topic_v3_and_below.iter();
@@ -156,23 +159,23 @@ impl Producer {
             .map(|(topic, result)| format!("{}-{}", topic.name.as_str(), result.partition_index));
         match outcome(code) {
             Outcome::Done => {
-                part.failures = 0;
-                part.not_before = None;
-                let number = part.transaction.number();
-                for index in part.asked.take().unwrap_or_default() {
-                    if let Some(line) = self.lines.get_mut(index) {
-                        line.transaction = number;
+                manager.failures = 0;
+                manager.not_before = None;
+                let number = manager.transaction.number();
+                for index in manager.asked.take().unwrap_or_default() {
+                    if let Some(queue) = self.queues.get_mut(index) {
+                        queue.transaction = number;
                     }
                 }
                 Ok(())
             }
             Outcome::Soon => {
-                part.wait(now, CONCURRENT_BACKOFF);
+                manager.wait(now, CONCURRENT_BACKOFF);
                 Ok(())
             }
             Outcome::Again { moved } => {
                 if moved {
-                    part.coordinator.lost(&self.network);
+                    manager.coordinator.lost(&self.network);
                 }
                 let what = describe("AddPartitionsToTxn", partition.as_deref(), code);
                 self.warn(now, &what);
@@ -186,8 +189,8 @@ impl Producer {
     }
 
     pub(super) fn partitions_unanswered(&mut self, now: Instant) {
-        if let Some(part) = &mut self.transaction {
-            part.wait(now, self.network.settings().retry_backoff);
+        if let Some(manager) = &mut self.transaction {
+            manager.wait(now, self.network.settings().retry_backoff);
         }
     }
 }

@@ -4,7 +4,7 @@ use kafka_protocol::error::ResponseError;
 
 /// What becomes of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ErrorClass {
     /// The broker has it.
     Acknowledged,
     /// It is sent again after a while.
@@ -29,23 +29,23 @@ pub(super) enum Verdict {
 }
 
 /// The verdict on a body. What is not known here is tried again: a record is not given up because a broker is new.
-pub(super) fn verdict(error: Option<ResponseError>) -> Verdict {
+pub(super) fn classify(error: Option<ResponseError>) -> ErrorClass {
     use ResponseError as E;
     let Some(error) = error else {
-        return Verdict::Acknowledged;
+        return ErrorClass::Acknowledged;
     };
     match error {
-        E::DuplicateSequenceNumber => Verdict::Acknowledged,
-        E::OutOfOrderSequenceNumber => Verdict::OutOfSequence,
+        E::DuplicateSequenceNumber => ErrorClass::Acknowledged,
+        E::OutOfOrderSequenceNumber => ErrorClass::OutOfSequence,
         E::UnknownProducerId
         | E::InvalidProducerEpoch
         | E::InvalidProducerIdMapping
         | E::InvalidTxnState
         | E::TransactionAbortable
-        | E::ProducerFenced => Verdict::Unidentified,
-        E::MessageTooLarge | E::RecordListTooLarge => Verdict::TooLarge,
-        E::InvalidRecord | E::InvalidTimestamp => Verdict::Invalid,
-        E::CorruptMessage => Verdict::Corrupt,
+        | E::ProducerFenced => ErrorClass::Unidentified,
+        E::MessageTooLarge | E::RecordListTooLarge => ErrorClass::TooLarge,
+        E::InvalidRecord | E::InvalidTimestamp => ErrorClass::Invalid,
+        E::CorruptMessage => ErrorClass::Corrupt,
         E::TopicAuthorizationFailed
         | E::ClusterAuthorizationFailed
         | E::TransactionalIdAuthorizationFailed
@@ -53,15 +53,15 @@ pub(super) fn verdict(error: Option<ResponseError>) -> Verdict {
         | E::UnsupportedVersion
         | E::InvalidRequiredAcks
         | E::UnsupportedForMessageFormat
-        | E::UnsupportedCompressionType => Verdict::Final,
+        | E::UnsupportedCompressionType => ErrorClass::Final,
         // Of these alone the broker appends nothing for sure; the others can come while it waits for the followers.
         E::NotEnoughReplicas | E::LeaderNotAvailable | E::ThrottlingQuotaExceeded => {
-            Verdict::Again {
+            ErrorClass::Again {
                 doubtful: false,
                 outdated: error == E::LeaderNotAvailable,
             }
         }
-        error => Verdict::Again {
+        error => ErrorClass::Again {
             doubtful: true,
             outdated: matches!(
                 error,
@@ -82,27 +82,27 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(error: ResponseError, expected: Verdict) {
-        assert_eq!(verdict(Some(error)), expected);
+    fn check(error: ResponseError, expected: ErrorClass) {
+        assert_eq!(classify(Some(error)), expected);
     }
 
     #[test]
     fn verdicts() {
-        let again = |doubtful, outdated| Verdict::Again { doubtful, outdated };
-        assert_eq!(verdict(None), Verdict::Acknowledged);
+        let again = |doubtful, outdated| ErrorClass::Again { doubtful, outdated };
+        assert_eq!(classify(None), ErrorClass::Acknowledged);
         check(
             ResponseError::DuplicateSequenceNumber,
-            Verdict::Acknowledged,
+            ErrorClass::Acknowledged,
         );
         check(
             ResponseError::OutOfOrderSequenceNumber,
-            Verdict::OutOfSequence,
+            ErrorClass::OutOfSequence,
         );
-        check(ResponseError::UnknownProducerId, Verdict::Unidentified);
-        check(ResponseError::MessageTooLarge, Verdict::TooLarge);
-        check(ResponseError::InvalidTimestamp, Verdict::Invalid);
-        check(ResponseError::CorruptMessage, Verdict::Corrupt);
-        check(ResponseError::TopicAuthorizationFailed, Verdict::Final);
+        check(ResponseError::UnknownProducerId, ErrorClass::Unidentified);
+        check(ResponseError::MessageTooLarge, ErrorClass::TooLarge);
+        check(ResponseError::InvalidTimestamp, ErrorClass::Invalid);
+        check(ResponseError::CorruptMessage, ErrorClass::Corrupt);
+        check(ResponseError::TopicAuthorizationFailed, ErrorClass::Final);
         check(ResponseError::NotEnoughReplicas, again(false, false));
         check(
             ResponseError::NotEnoughReplicasAfterAppend,

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::encoder::{Encoder, each};
-use super::held::{Held, Single, Span};
-use super::sequence::Counted;
+use super::in_flight::Counted;
+use super::incomplete_batches::{IncompleteBatches, Single, Span};
+use super::records_builder::{RecordsBuilder, each};
 use crate::client::OutputTopic;
 use crate::client::murmur2;
 use crate::client::native::compression::{self, Codec};
@@ -14,7 +14,7 @@ use crate::client::records::HeaderFields;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct ProducerBatch {
     spans: Vec<Span>,
     /// None where it is a whole part, uncompressed.
     copy: Option<Vec<u8>>,
@@ -25,16 +25,21 @@ pub(super) struct Body {
     pub(super) corrupt: bool,
 }
 
-impl Counted for Body {
+impl Counted for ProducerBatch {
     fn count(&self) -> i32 {
         self.stamp.count
     }
 }
 
-impl Body {
+impl ProducerBatch {
     /// A whole part, as it is; none where there is no such part.
-    pub(super) fn whole(held: &Held, slot: usize, part: usize, since: Instant) -> Option<Self> {
-        let source = held.part(slot, part)?;
+    pub(super) fn whole(
+        incomplete: &IncompleteBatches,
+        slot: usize,
+        part: usize,
+        since: Instant,
+    ) -> Option<Self> {
+        let source = incomplete.part(slot, part)?;
         Some(Self {
             spans: vec![Span {
                 slot,
@@ -49,7 +54,7 @@ impl Body {
         })
     }
 
-    fn encoded(encoder: Encoder, since: Instant) -> Option<Self> {
+    fn encoded(encoder: RecordsBuilder, since: Instant) -> Option<Self> {
         let (spans, bytes, stamp) = encoder.finish()?;
         Some(Self {
             spans,
@@ -61,9 +66,9 @@ impl Body {
     }
 
     /// The topic that its first record is bound for, and whether the part that it comes from has keys.
-    pub(super) fn source(&self, held: &Held) -> Option<(OutputTopic, bool)> {
+    pub(super) fn source(&self, incomplete: &IncompleteBatches) -> Option<(OutputTopic, bool)> {
         let first = self.spans.first()?;
-        let part = held.part(first.slot, first.part)?;
+        let part = incomplete.part(first.slot, first.part)?;
         Some((part.output(), part.is_keyed()))
     }
 
@@ -78,10 +83,10 @@ impl Body {
     }
 
     /// Its bytes as they go over the wire.
-    pub(super) fn records<'a>(&'a self, held: &'a Held) -> &'a [u8] {
+    pub(super) fn records<'a>(&'a self, incomplete: &'a IncompleteBatches) -> &'a [u8] {
         match (&self.copy, self.spans.as_slice()) {
             (Some(copy), _) => copy,
-            (None, [whole]) => held
+            (None, [whole]) => incomplete
                 .part(whole.slot, whole.part)
                 .map_or(&[], |part| part.records()),
             (None, _) => &[],
@@ -89,11 +94,15 @@ impl Body {
     }
 
     /// Compresses it, once, and unless that makes it larger.
-    pub(super) fn compress(&mut self, codec: Codec, held: &Held) -> Result<(), compression::Error> {
+    pub(super) fn compress(
+        &mut self,
+        codec: Codec,
+        incomplete: &IncompleteBatches,
+    ) -> Result<(), compression::Error> {
         if codec == Codec::None || self.stamp.attributes != 0 {
             return Ok(());
         }
-        let records = self.records(held);
+        let records = self.records(incomplete);
         let mut compressed = Vec::with_capacity(records.len() / 2);
         compression::compress(codec, records, &mut compressed)?;
         if compressed.len() < records.len() {
@@ -105,11 +114,11 @@ impl Body {
     }
 
     /// Its two halves, in their order; of a single record only one.
-    pub(super) fn halves(&self, held: &Held) -> Vec<Self> {
+    pub(super) fn halves(&self, incomplete: &IncompleteBatches) -> Vec<Self> {
         let middle = usize::try_from(self.count()).unwrap_or_default() / 2;
         let mut number = 0;
-        let (mut first, mut second) = (Encoder::default(), Encoder::default());
-        each(&self.spans, held, |span, timestamp, raw| {
+        let (mut first, mut second) = (RecordsBuilder::default(), RecordsBuilder::default());
+        each(&self.spans, incomplete, |span, timestamp, raw| {
             let half = if number < middle {
                 &mut first
             } else {
@@ -125,10 +134,14 @@ impl Body {
     }
 
     /// It without the records of these numbers, which are sorted; none where nothing is left.
-    pub(super) fn without(&self, held: &Held, numbers: &[usize]) -> Option<Self> {
+    pub(super) fn without(
+        &self,
+        incomplete: &IncompleteBatches,
+        numbers: &[usize],
+    ) -> Option<Self> {
         let mut number = 0;
-        let mut left = Encoder::default();
-        each(&self.spans, held, |span, timestamp, raw| {
+        let mut left = RecordsBuilder::default();
+        each(&self.spans, incomplete, |span, timestamp, raw| {
             if numbers.binary_search(&number).is_err() {
                 left.push(span, timestamp, raw);
             }
@@ -153,11 +166,11 @@ impl Body {
     }
 
     /// One of all of them, in their order.
-    pub(super) fn merge(bodies: Vec<Self>, held: &Held) -> Option<Self> {
-        let since = bodies.first()?.since;
-        let mut merged = Encoder::default();
-        for body in &bodies {
-            each(&body.spans, held, |span, timestamp, raw| {
+    pub(super) fn merge(batches: Vec<Self>, incomplete: &IncompleteBatches) -> Option<Self> {
+        let since = batches.first()?.since;
+        let mut merged = RecordsBuilder::default();
+        for batch in &batches {
+            each(&batch.spans, incomplete, |span, timestamp, raw| {
                 merged.push(span, timestamp, raw);
             });
         }
@@ -165,9 +178,14 @@ impl Body {
     }
 
     /// A part, split by the partitions that Kafka's own producer gives the records' keys; those without a key go to `keyless`.
-    pub(super) fn split(&self, held: &Held, partitions: i32, keyless: i32) -> Vec<(i32, Self)> {
-        let mut split: BTreeMap<i32, Encoder> = BTreeMap::new();
-        each(&self.spans, held, |span, timestamp, raw| {
+    pub(super) fn split(
+        &self,
+        incomplete: &IncompleteBatches,
+        partitions: i32,
+        keyless: i32,
+    ) -> Vec<(i32, Self)> {
+        let mut split: BTreeMap<i32, RecordsBuilder> = BTreeMap::new();
+        each(&self.spans, incomplete, |span, timestamp, raw| {
             let partition = raw
                 .key
                 .map_or(keyless, |key| murmur2::partition(key, partitions));
@@ -199,7 +217,7 @@ mod tests {
     type Seen = (i64, String);
 
     /// A batch of the records `from` to `to`, whose parts take four each. The odd ones have a key.
-    fn hold(held: &mut Held, from: i64, to: i64) -> (usize, usize) {
+    fn hold(incomplete: &mut IncompleteBatches, from: i64, to: i64) -> (usize, usize) {
         let mut batch = Batch::new(120);
         let headers = header_list(&[("name", b"value")]);
         for number in from..to {
@@ -218,17 +236,17 @@ mod tests {
             batch.push(0, b"", &record);
         }
         let parts = batch.parts().len();
-        (held.take(batch), parts)
+        (incomplete.take(batch), parts)
     }
 
-    fn whole(held: &Held, slot: usize, part: usize) -> Body {
-        Body::whole(held, slot, part, Instant::now()).unwrap()
+    fn whole(incomplete: &IncompleteBatches, slot: usize, part: usize) -> ProducerBatch {
+        ProducerBatch::whole(incomplete, slot, part, Instant::now()).unwrap()
     }
 
     /// Reads a body, and checks that it is one that a broker takes.
-    fn seen(held: &Held, body: &Body) -> Vec<Seen> {
-        let mut bytes = body.records(held);
-        let stamp = body.stamp();
+    fn seen(incomplete: &IncompleteBatches, batch: &ProducerBatch) -> Vec<Seen> {
+        let mut bytes = batch.records(incomplete);
+        let stamp = batch.stamp();
         let mut seen = Vec::new();
         while let Some((raw, size)) = RawRecord::read(bytes) {
             assert_eq!(raw.offset_delta, seen.len() as i32);
@@ -246,66 +264,69 @@ mod tests {
             seen.iter().map(|seen| seen.0).max().unwrap()
         );
         for (number, (time, _)) in seen.iter().enumerate() {
-            let single = body.single(number).unwrap();
-            let part = held.part(single.slot, single.part).unwrap();
+            let single = batch.single(number).unwrap();
+            let part = incomplete.part(single.slot, single.part).unwrap();
             let (_, raw) = part.raw().nth(single.index).unwrap();
             assert_eq!(part.stamp().base_timestamp + raw.timestamp_delta, *time);
         }
-        assert_eq!(body.single(seen.len()), None);
+        assert_eq!(batch.single(seen.len()), None);
         seen
     }
 
     #[track_caller]
-    fn check(held: &Held, body: &Body, expected: &[i64]) {
+    fn check(incomplete: &IncompleteBatches, batch: &ProducerBatch, expected: &[i64]) {
         let expected: Vec<Seen> = expected
             .iter()
             .map(|number| (1000 - number, number.to_string()))
             .collect();
-        assert_eq!(seen(held, body), expected);
+        assert_eq!(seen(incomplete, batch), expected);
     }
 
     #[test]
     fn a_part_is_taken_as_it_is() {
-        let mut held = Held::default();
-        let (slot, parts) = hold(&mut held, 0, 6);
+        let mut incomplete = IncompleteBatches::default();
+        let (slot, parts) = hold(&mut incomplete, 0, 6);
         assert_eq!(parts, 2);
-        check(&held, &whole(&held, slot, 0), &[0, 1, 2, 3]);
-        check(&held, &whole(&held, slot, 1), &[4, 5]);
-        let records = held.part(slot, 0).unwrap().records();
-        assert!(std::ptr::eq(whole(&held, slot, 0).records(&held), records));
-        assert!(Body::whole(&held, slot, 2, Instant::now()).is_none());
+        check(&incomplete, &whole(&incomplete, slot, 0), &[0, 1, 2, 3]);
+        check(&incomplete, &whole(&incomplete, slot, 1), &[4, 5]);
+        let records = incomplete.part(slot, 0).unwrap().records();
+        assert!(std::ptr::eq(
+            whole(&incomplete, slot, 0).records(&incomplete),
+            records
+        ));
+        assert!(ProducerBatch::whole(&incomplete, slot, 2, Instant::now()).is_none());
     }
 
     #[test]
     fn parts_are_merged_and_taken_apart() {
-        let mut held = Held::default();
-        let (first, _) = hold(&mut held, 0, 6);
-        let (second, _) = hold(&mut held, 6, 9);
-        let bodies = vec![
-            whole(&held, first, 0),
-            whole(&held, first, 1),
-            whole(&held, second, 0),
+        let mut incomplete = IncompleteBatches::default();
+        let (first, _) = hold(&mut incomplete, 0, 6);
+        let (second, _) = hold(&mut incomplete, 6, 9);
+        let batches = vec![
+            whole(&incomplete, first, 0),
+            whole(&incomplete, first, 1),
+            whole(&incomplete, second, 0),
         ];
-        let merged = Body::merge(bodies, &held).unwrap();
-        check(&held, &merged, &[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let merged = ProducerBatch::merge(batches, &incomplete).unwrap();
+        check(&incomplete, &merged, &[0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(merged.spans().len(), 3);
-        let halves = merged.halves(&held);
-        check(&held, &halves[0], &[0, 1, 2, 3]);
-        check(&held, &halves[1], &[4, 5, 6, 7, 8]);
-        let left = halves[1].without(&held, &[1, 2]).unwrap();
-        check(&held, &left, &[4, 7, 8]);
-        let left = left.without(&held, &[0]).unwrap();
-        check(&held, &left, &[7, 8]);
-        assert!(left.without(&held, &[0, 1]).is_none());
-        let single = left.without(&held, &[1]).unwrap();
-        assert_eq!(single.halves(&held).len(), 1);
+        let halves = merged.halves(&incomplete);
+        check(&incomplete, &halves[0], &[0, 1, 2, 3]);
+        check(&incomplete, &halves[1], &[4, 5, 6, 7, 8]);
+        let left = halves[1].without(&incomplete, &[1, 2]).unwrap();
+        check(&incomplete, &left, &[4, 7, 8]);
+        let left = left.without(&incomplete, &[0]).unwrap();
+        check(&incomplete, &left, &[7, 8]);
+        assert!(left.without(&incomplete, &[0, 1]).is_none());
+        let single = left.without(&incomplete, &[1]).unwrap();
+        assert_eq!(single.halves(&incomplete).len(), 1);
     }
 
     #[test]
     fn a_part_is_split_by_key() {
-        let mut held = Held::default();
-        let (slot, _) = hold(&mut held, 0, 4);
-        let split = whole(&held, slot, 0).split(&held, 3, 7);
+        let mut incomplete = IncompleteBatches::default();
+        let (slot, _) = hold(&mut incomplete, 0, 4);
+        let split = whole(&incomplete, slot, 0).split(&incomplete, 3, 7);
         let partition_of = |key: &str| murmur2::partition(key.as_bytes(), 3);
         let mut expected: BTreeMap<i32, Vec<i64>> = BTreeMap::from([(7, vec![0, 2])]);
         for key in [1, 3] {
@@ -313,26 +334,26 @@ mod tests {
             expected.entry(partition).or_default().push(key);
         }
         assert_eq!(split.len(), expected.len());
-        for (partition, body) in &split {
-            check(&held, body, &expected[partition]);
+        for (partition, batch) in &split {
+            check(&incomplete, batch, &expected[partition]);
         }
     }
 
     #[test]
     fn what_does_not_become_smaller_is_not_compressed() {
-        let mut held = Held::default();
-        let (slot, _) = hold(&mut held, 0, 1);
-        let mut body = whole(&held, slot, 0);
-        body.compress(Codec::Gzip, &held).unwrap();
-        assert_eq!(body.stamp().attributes, 0);
-        check(&held, &body, &[0]);
-        let (slot, _) = hold(&mut held, 0, 4);
-        let mut body = whole(&held, slot, 0);
-        body.compress(Codec::Gzip, &held).unwrap();
-        assert_eq!(body.stamp().attributes, 1);
-        let size = body.records(&held).len();
-        assert!(size < held.part(slot, 0).unwrap().records().len());
-        body.compress(Codec::Gzip, &held).unwrap();
-        assert_eq!(body.records(&held).len(), size);
+        let mut incomplete = IncompleteBatches::default();
+        let (slot, _) = hold(&mut incomplete, 0, 1);
+        let mut batch = whole(&incomplete, slot, 0);
+        batch.compress(Codec::Gzip, &incomplete).unwrap();
+        assert_eq!(batch.stamp().attributes, 0);
+        check(&incomplete, &batch, &[0]);
+        let (slot, _) = hold(&mut incomplete, 0, 4);
+        let mut batch = whole(&incomplete, slot, 0);
+        batch.compress(Codec::Gzip, &incomplete).unwrap();
+        assert_eq!(batch.stamp().attributes, 1);
+        let size = batch.records(&incomplete).len();
+        assert!(size < incomplete.part(slot, 0).unwrap().records().len());
+        batch.compress(Codec::Gzip, &incomplete).unwrap();
+        assert_eq!(batch.records(&incomplete).len(), size);
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Single {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct IncompleteBatches {
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
     delivered: VecDeque<Batch>,
@@ -44,7 +44,7 @@ struct Slot {
     open: usize,
 }
 
-impl Held {
+impl IncompleteBatches {
     /// Takes a batch, and gives its slot.
     pub(super) fn take(&mut self, batch: Batch) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -79,17 +79,17 @@ impl Held {
         let mut refused = refused.into_iter().peekable();
         while let Some(&(Single { slot, part, .. }, _)) = refused.peek() {
             let mut places: Vec<RecordLocation> = Vec::new();
-            if let Some(Some(held)) = self.slots.get(slot) {
-                places.extend(held.batch.places(part));
+            if let Some(Some(incomplete)) = self.slots.get(slot) {
+                places.extend(incomplete.batch.places(part));
             }
             let mut count = 0;
             while let Some((single, reason)) =
                 refused.next_if(|(single, _)| (single.slot, single.part) == (slot, part))
             {
-                if let Some(Some(held)) = self.slots.get_mut(slot)
+                if let Some(Some(incomplete)) = self.slots.get_mut(slot)
                     && let Some(&place) = places.get(single.index)
                 {
-                    held.batch.refuse(place, reason);
+                    incomplete.batch.refuse(place, reason);
                 }
                 count += 1;
             }
@@ -98,17 +98,17 @@ impl Held {
     }
 
     fn close(&mut self, slot: usize, count: usize) {
-        if let Some(Some(held)) = self.slots.get_mut(slot) {
-            held.open = held.open.saturating_sub(count);
-            if held.open == 0 {
+        if let Some(Some(incomplete)) = self.slots.get_mut(slot) {
+            incomplete.open = incomplete.open.saturating_sub(count);
+            if incomplete.open == 0 {
                 self.settle(slot);
             }
         }
     }
 
     fn settle(&mut self, slot: usize) {
-        if let Some(held) = self.slots.get_mut(slot).and_then(Option::take) {
-            self.delivered.push_back(held.batch);
+        if let Some(incomplete) = self.slots.get_mut(slot).and_then(Option::take) {
+            self.delivered.push_back(incomplete.batch);
             self.free.push(slot);
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::body::Body;
-use super::held::Held;
-use super::sequence::{Counted, Window};
+use super::in_flight::{Counted, InFlightBatches};
+use super::incomplete_batches::IncompleteBatches;
+use super::producer_batch::ProducerBatch;
 use crate::client::OutputTopic;
 use crate::client::native::compression::{self, Codec};
 use crate::client::native::network::{Node, backoff};
@@ -24,11 +24,11 @@ pub(super) struct Form {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct PartitionQueue {
     pub(super) output: OutputTopic,
     pub(super) partition: i32,
-    waiting: VecDeque<Body>,
-    pub(super) window: Window<Body>,
+    waiting: VecDeque<ProducerBatch>,
+    pub(super) in_flight: InFlightBatches<ProducerBatch>,
     /// To whom what is out was sent.
     pub(super) peer: Option<Node>,
     /// Failures since something was acknowledged last.
@@ -41,13 +41,17 @@ pub(super) struct Line {
     pub(super) transaction: u64,
 }
 
-impl Line {
-    pub(super) fn new(output: OutputTopic, partition: i32, window: Window<Body>) -> Self {
+impl PartitionQueue {
+    pub(super) fn new(
+        output: OutputTopic,
+        partition: i32,
+        in_flight: InFlightBatches<ProducerBatch>,
+    ) -> Self {
         Self {
             output,
             partition,
             waiting: VecDeque::new(),
-            window,
+            in_flight,
             peer: None,
             failures: 0,
             until: None,
@@ -57,8 +61,8 @@ impl Line {
     }
 
     /// Takes a body, behind the others.
-    pub(super) fn push(&mut self, body: Body) {
-        self.waiting.push_back(body);
+    pub(super) fn push(&mut self, batch: ProducerBatch) {
+        self.waiting.push_back(batch);
     }
 
     /// Bodies that do not come next yet.
@@ -68,36 +72,39 @@ impl Line {
 
     /// Whether there is nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.window.is_empty()
+        self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
     /// Moves what comes next into the window, as it is to be sent.
     pub(super) fn fill(
         &mut self,
         form: &Form,
-        held: &Held,
+        incomplete: &IncompleteBatches,
         now: Instant,
     ) -> Result<(), compression::Error> {
-        while self.window.has_room() && self.is_due(form, held, now) {
-            let Some(mut body) = self.next(form, held) else {
+        while self.in_flight.has_room() && self.is_due(form, incomplete, now) {
+            let Some(mut batch) = self.next(form, incomplete) else {
                 break;
             };
-            body.compress(form.codec, held)?;
-            if body.records(held).len() > form.largest && body.count() > 1 {
-                for half in body.halves(held).into_iter().rev() {
+            batch.compress(form.codec, incomplete)?;
+            if batch.records(incomplete).len() > form.largest && batch.count() > 1 {
+                for half in batch.halves(incomplete).into_iter().rev() {
                     self.waiting.push_front(half);
                 }
             } else {
-                self.window.push(body);
+                self.in_flight.push(batch);
             }
         }
         Ok(())
     }
 
-    fn is_due(&self, form: &Form, held: &Held, now: Instant) -> bool {
+    fn is_due(&self, form: &Form, incomplete: &IncompleteBatches, now: Instant) -> bool {
         let due = self.lingers_until(form).is_none_or(|until| until <= now);
         due || {
-            let sizes = self.waiting.iter().map(|body| body.records(held).len());
+            let sizes = self
+                .waiting
+                .iter()
+                .map(|batch| batch.records(incomplete).len());
             sizes.sum::<usize>() >= form.merged
         }
     }
@@ -109,29 +116,29 @@ impl Line {
     }
 
     /// The first that waits, with those behind it that go into the same batch where they linger.
-    fn next(&mut self, form: &Form, held: &Held) -> Option<Body> {
+    fn next(&mut self, form: &Form, incomplete: &IncompleteBatches) -> Option<ProducerBatch> {
         let first = self.waiting.pop_front()?;
         if form.linger.is_zero() {
             return Some(first);
         }
-        let mut size = first.records(held).len();
-        let mut bodies = vec![first];
-        while let Some(body) = self.waiting.front() {
-            size += body.records(held).len();
+        let mut size = first.records(incomplete).len();
+        let mut batches = vec![first];
+        while let Some(batch) = self.waiting.front() {
+            size += batch.records(incomplete).len();
             if size > form.merged {
                 break;
             }
-            bodies.extend(self.waiting.pop_front());
+            batches.extend(self.waiting.pop_front());
         }
-        if bodies.len() == 1 {
-            return bodies.pop();
+        if batches.len() == 1 {
+            return batches.pop();
         }
-        Body::merge(bodies, held)
+        ProducerBatch::merge(batches, incomplete)
     }
 
     /// Something was sent.
     pub(super) fn sent(&mut self, id: u64, peer: Node) {
-        self.window.sent(id);
+        self.in_flight.sent(id);
         self.peer = Some(peer);
         self.until = None;
     }
@@ -174,7 +181,7 @@ mod tests {
     /// Bytes of a record below: lengths, attributes, deltas and 92 bytes of value.
     const RECORD: usize = 101;
 
-    fn hold(held: &mut Held, records: i64) -> usize {
+    fn hold(incomplete: &mut IncompleteBatches, records: i64) -> usize {
         let mut batch = Batch::new(1 << 20);
         for offset in 0..records {
             let record = Record {
@@ -190,7 +197,7 @@ mod tests {
             };
             batch.push(0, b"", &record);
         }
-        held.take(batch)
+        incomplete.take(batch)
     }
 
     /// Bodies of so many records each come one each 10 ms; at `millis` the next ones have these counts.
@@ -203,21 +210,25 @@ mod tests {
             largest: largest * RECORD,
         };
         let start = Instant::now();
-        let mut held = Held::default();
-        let mut line = Line::new(0, 0, Window::new(5, false, true));
+        let mut incomplete = IncompleteBatches::default();
+        let mut queue = PartitionQueue::new(0, 0, InFlightBatches::new(5, false, true));
         for (number, &records) in (0..).zip(given) {
-            let slot = hold(&mut held, records);
+            let slot = hold(&mut incomplete, records);
             let since = start + Duration::from_millis(10 * number);
-            line.push(Body::whole(&held, slot, 0, since).unwrap());
+            queue.push(ProducerBatch::whole(&incomplete, slot, 0, since).unwrap());
         }
-        line.fill(&form, &held, start + Duration::from_millis(millis))
+        queue
+            .fill(&form, &incomplete, start + Duration::from_millis(millis))
             .unwrap();
         let counts: Vec<i32> = std::iter::from_fn(|| {
-            let turn = line.window.turn()?;
-            line.window.sent(turn.id);
-            let body = line.window.body(turn.id)?;
-            assert_eq!(body.records(&held).len(), RECORD * body.count() as usize);
-            Some(body.count())
+            let turn = queue.in_flight.turn()?;
+            queue.in_flight.sent(turn.id);
+            let batch = queue.in_flight.batch(turn.id)?;
+            assert_eq!(
+                batch.records(&incomplete).len(),
+                RECORD * batch.count() as usize
+            );
+            Some(batch.count())
         })
         .collect();
         assert_eq!(counts, next);
@@ -247,24 +258,24 @@ mod tests {
 
     #[test]
     fn a_rest_is_longer_each_time() {
-        let mut line = Line::new(0, 0, Window::new(5, false, true));
+        let mut queue = PartitionQueue::new(0, 0, InFlightBatches::new(5, false, true));
         let back_off = (Duration::from_millis(100), Duration::from_secs(1));
         let now = Instant::now();
-        let rest = |line: &mut Line| {
-            line.rest(now, back_off);
-            let until = line.until.unwrap();
+        let rest = |queue: &mut PartitionQueue| {
+            queue.rest(now, back_off);
+            let until = queue.until.unwrap();
             // What fails along with it.
-            line.rest(now, back_off);
-            assert_eq!(line.until, Some(until));
-            line.sent(0, Node::Broker(1));
+            queue.rest(now, back_off);
+            assert_eq!(queue.until, Some(until));
+            queue.sent(0, Node::Broker(1));
             until - now
         };
-        let rests: Vec<Duration> = (0..6).map(|_| rest(&mut line)).collect();
+        let rests: Vec<Duration> = (0..6).map(|_| rest(&mut queue)).collect();
         for (rest, millis) in rests.iter().zip([100, 200, 400, 800, 1000, 1000]) {
             let expected = Duration::from_millis(millis);
             assert!(*rest >= expected.mul_f64(0.8) && *rest <= expected.mul_f64(1.2));
         }
-        line.worked();
-        assert!(rest(&mut line) <= Duration::from_millis(120));
+        queue.worked();
+        assert!(rest(&mut queue) <= Duration::from_millis(120));
     }
 }
