@@ -1,5 +1,5 @@
-"""Measures the contenders of the bench suite on a broker that is up: started by tests/bench/run, which says how figures are made. It
-writes results.json into --out; report.py makes the table and the plots of it. Python's standard library alone, Linux alone."""
+"""Measures the contenders of the bench suite with a running broker. Started by tests/bench/run, which describes the method. Writes
+results.json into --out, from which report.py makes tables and plot. Needs only Python's standard library, and Linux."""
 
 import argparse
 import datetime
@@ -17,9 +17,9 @@ from pathlib import Path
 import wire
 
 TOPICS = ("in", "even", "odd")
-# Without a further record for so long, a contender is taken to hang.
+# Seconds without a further record after which a contender counts as hanging.
 PATIENCE = 90
-# Records a second in the latency cell, and how long it warms up: the JVM's contenders compile meanwhile.
+# Records per second in the latency cell.
 RATE = 1000
 KEPT = frozenset(("key", "headers", "timestamp"))
 
@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 class Unavailable(Exception):
-    """A contender cannot take part: it is not there, or refuses its configuration."""
+    """A contender cannot be measured: it could not be built, or refuses its configuration."""
 
 
 # --- the contenders -----------------------------------------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def router(*arguments):
 
 
 def plain(program, run):
-    """What reads the environment (Run.environment)."""
+    """A program that takes its settings from the environment (Run.environment)."""
     return [program]
 
 
@@ -81,17 +81,17 @@ def script(program, run):
 class Contender:
     def __init__(self, title, command, records, keeps=KEPT, latest=False, markers=False):
         self.title, self.command, self.records, self.keeps = title, command, records, keeps
-        # Of transactions, among the outputs' offsets: these are a few too many.
+        # Transaction markers take offsets in the outputs, so that the end offsets exceed the number of records.
         self.markers = markers
-        # It has no group and reads from the latest record on: the records come once it reads.
+        # It has no group and starts at the end of the topic, so that records are produced after its start.
         self.latest = latest
 
 
-# Of what was tried, the least CPU time for the memory: half of the heap costs more time, twice the heap saves none; the other collectors cost
-# as much or more.
+# The least CPU time for the memory among the tried options: half of the heap costs more time, twice the heap saves none, and the other
+# collectors cost as much or more.
 JVM_OPTIONS = ("-Xmx256m", "-XX:+UseParallelGC")
 
-# How many records of each shape: a second or more for the fast ones, ten for the slow ones.
+# Number of records of each shape: a second or more of work for fast contenders, ten for slow ones.
 FAST = {"17": 5_000_000, "1k": 1_000_000, "headers": 2_000_000}
 JVM = {"17": 10_000_000, "1k": 1_000_000, "headers": 2_000_000}
 SPRING = {"17": 1_000_000, "1k": 500_000, "headers": 500_000}
@@ -101,7 +101,7 @@ EXACTLY_ONCE = "--spring.cloud.stream.kafka.binder.transaction.transaction-id-pr
 
 CONTENDERS = {
     "limit": Contender("limit", plain, FAST),
-    # Named, so that a build without it is seen to be one.
+    # Named, so that a build without this client is noticed.
     "native": Contender("parity-router", router("--parity-router.client=native"), FAST),
     "musl": Contender("parity-router, static", router("--parity-router.client=native"), FAST),
     "once": Contender("parity-router, exactly once", router("--parity-router.client=native", EXACTLY_ONCE), FAST, markers=True),
@@ -120,7 +120,7 @@ PEERS = ("franz-go", "kafka-streams", "spring", "recipe")
 
 
 class Run:
-    """A contender's process, and topics of its own. Both are gone behind it."""
+    """A contender's process and its own topics; both are removed at the end."""
 
     def __init__(self, bench, name, partitions=1, arguments=(), environment=None):
         self.bench, self.name, self.partitions, self.arguments = bench, name, partitions, arguments
@@ -148,7 +148,7 @@ class Run:
     def environment(self):
         variables = {"BROKERS": self.bench.broker, "GROUP": self.group}
         variables.update((topic.upper(), name) for topic, name in self.topics.items())
-        # The recipe's script reads its brokers here, and finds the modules that its text does not show.
+        # For the recipe's script: its brokers, and the modules that the recipe's text does not contain.
         variables["SPRING_CLOUD_STREAM_KAFKA_BINDER_BROKERS"] = self.bench.broker
         variables["PYTHONPATH"] = str(self.bench.root / "tests" / "recipe")
         variables["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -177,7 +177,7 @@ class Run:
         self.process = None
 
     def cpu(self):
-        """CPU seconds so far, user and system, of all threads, those included that have ended."""
+        """CPU seconds so far, user and system, of all threads, including those that have ended."""
         return time.clock_gettime(self.clock)
 
     def status(self, *fields):
@@ -193,15 +193,15 @@ class Run:
         if code is None:
             return
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        reason = f"it ended with {code}: {lines[-1][:300] if lines else 'without a word'}"
-        # 2 is the router's exit code for a configuration that it cannot use: a client that this build does not have, say.
+        reason = f"it ended with {code}: {lines[-1][:300] if lines else 'without a message'}"
+        # 2 is the router's exit code for an invalid configuration, for example a client that this build does not include.
         raise Unavailable(reason) if code == 2 and self.name in OURS else Failed(reason)
 
     def routed(self):
         return sum(self.bench.kafka.ends(self.outputs).values())
 
     def until_up(self):
-        """Sends single records until one comes out, and returns when it did. What is still on its way then comes before the next."""
+        """Sends single records until one is routed, and waits until no more arrive. Returns the time from the start to the first one."""
         probe = wire.batch_of([(None, b"11/23/26 17:56:04", [])])
         due, deadline = 0, time.monotonic() + PATIENCE
         while True:
@@ -217,21 +217,21 @@ class Run:
                 due = now + 0.1
             time.sleep(0.002)
         first = time.monotonic() - self.started
-        settled, since = self.routed(), time.monotonic()
+        routed, since = self.routed(), time.monotonic()
         while time.monotonic() - since < 0.5:
             time.sleep(0.02)
-            if (routed := self.routed()) != settled:
-                settled, since = routed, time.monotonic()
+            if (now_routed := self.routed()) != routed:
+                routed, since = now_routed, time.monotonic()
         return first
 
 
 def cpu_clock(pid):
-    """The process's CPU clock, in nanoseconds where /proc has ticks of 10 ms: the id that clock_getcpuclockid(3) makes."""
+    """Returns the id of the process's CPU clock, as clock_getcpuclockid(3) does. It counts nanoseconds; /proc has ticks of 10 ms."""
     return ~pid << 3 | 2
 
 
 class Machine:
-    """Who took the processors during a run: a figure from a time at which others took much is worth less."""
+    """CPU use of the machine during a run, since figures are less reliable if other processes use much of it."""
 
     def __init__(self, bench):
         self.bench = bench
@@ -244,7 +244,7 @@ class Machine:
         return time.monotonic(), busy, time.clock_gettime(cpu_clock(self.bench.broker_pid)), time.process_time()
 
     def shares(self, contender):
-        """CPU seconds of the broker; and cores that neither it, nor the contender, nor this process had."""
+        """Returns the CPU seconds of the broker, and the cores used by processes other than broker, contender and this one."""
         now = self._read()
         elapsed, busy, broker, own = (b - a for a, b in zip(self.at, now))
         return broker, max(0.0, busy - broker - own - contender) / elapsed
@@ -254,7 +254,7 @@ class Machine:
 
 
 def throughput(bench, name, shape, partitions=1, arguments=(), records=None):
-    """Routes preloaded records, and judges what came out."""
+    """Routes preloaded records and checks the outputs."""
     contender = CONTENDERS[name]
     load = bench.load(shape)
     wanted = records or contender.records[shape]
@@ -288,7 +288,7 @@ def throughput(bench, name, shape, partitions=1, arguments=(), records=None):
                 raise Failed(f"{routed} of {count} records after {now - run.started:.0f} s, and no further one for {PATIENCE} s")
             if routed >= count:
                 break
-            # A hundredth of the time so far is as exact as other things are; asking more often would cost the broker.
+            # Half a percent of the elapsed time is precise enough; more frequent requests would load the broker.
             time.sleep(min(0.02, max(0.001, (now - begun) / 200)))
         (peak,) = run.status("VmHWM")
         broker, foreign = machine.shares(cpu)
@@ -298,7 +298,7 @@ def throughput(bench, name, shape, partitions=1, arguments=(), records=None):
     return {
         "records": count,
         "cpu_per_million": cpu / count * 1e6,
-        # One answer of the broker can hold more than nine tenths: then there was no steady state to see.
+        # One response of the broker can contain more than nine tenths of the records: then there is no steady state.
         "cpu_per_million_steady": (cpu - cpu_since) / (routed - routed_since) * 1e6 if routed > routed_since else None,
         "records_per_second": (routed - routed_since) / (now - since) if routed > routed_since else None,
         "peak_kib": peak,
@@ -312,19 +312,19 @@ def throughput(bench, name, shape, partitions=1, arguments=(), records=None):
 
 
 def judge(run, load, batches, before):
-    """Compares counts and samples of the outputs with the input; returns whether they are the input's, each once and in order."""
+    """Compares counts and samples of the outputs with the input. Returns True if each record was routed once and in order."""
     kafka, count, markers = run.bench.kafka, batches * load.batch_records * run.partitions, run.contender.markers
     ends = kafka.ends(run.outputs)
     expected = {parity: number * run.partitions for parity, number in load.expected(batches).items()}
-    came = {parity: ends[run.topics[parity]] - before[run.topics[parity]] for parity in expected}
+    found = {parity: ends[run.topics[parity]] - before[run.topics[parity]] for parity in expected}
     for parity, number in expected.items():
-        if came[parity] < number:
-            raise Failed(f"{came[parity]} {parity} records, not {number}")
-    exact = came == expected or markers
+        if found[parity] < number:
+            raise Failed(f"{found[parity]} {parity} records, not {number}")
+    exact = found == expected or markers
     in_order = exact and run.partitions == 1
-    for parity, number in came.items():
+    for parity, number in found.items():
         start = before[run.topics[parity]]
-        # Before the first marker offsets and records are one.
+        # Offsets correspond to records only before the first transaction marker.
         for offset in [0] if markers else sorted({0, max(0, number // 2 - 100), max(0, number - 200)}):
             records = kafka.sample(run.topics[parity], start + offset, min(200, number))
             if not records:
@@ -337,7 +337,7 @@ def judge(run, load, batches, before):
 
 
 def memory(bench, name):
-    """Peak memory where it is bounded."""
+    """Peak memory with a memory limit."""
     bound = ("--parity-router.memory=8MB",)
     return {
         f"{field}_{shape}": value
@@ -348,7 +348,7 @@ def memory(bench, name):
 
 
 def idle(bench, name):
-    """Up, with a few records routed, and then nothing to do."""
+    """CPU time and memory without input, after a few records were routed."""
     with Run(bench, name, environment={"N": "1", "LINGER": "0"}) as run:
         run.start()
         first = run.until_up()
@@ -370,7 +370,7 @@ def idle(bench, name):
 
 
 def latency(bench, name):
-    """What it adds to a record's way, at a rate at which it has nothing to queue."""
+    """Added latency, at a rate at which no queue forms."""
     seconds, warm_up = (3, 2) if bench.quick else (30, 8)
     with Run(bench, name, environment={"N": str(1 << 60), "FLUSH": "1", "LINGER": "0"}) as run:
         run.start()
@@ -395,7 +395,7 @@ def latency(bench, name):
             raise Failed(f"latency: {answer.stderr.strip()}")
         found = json.loads(answer.stdout)
         if found["lost"]:
-            raise Failed(f"{found['lost']} of {found['lost'] + found['records']} records did not come")
+            raise Failed(f"{found['lost']} of {found['lost'] + found['records']} records did not arrive")
         cpu = run.cpu() - before
         _, foreign = machine.shares(cpu)
         result = {"records": found["records"], "cpu_percent": cpu / (seconds + warm_up) * 100, "foreign_cores": foreign}
@@ -407,13 +407,13 @@ def latency(bench, name):
 
 
 def long(bench, name):
-    """A hundred million records against one million."""
+    """A hundred million records compared with one million."""
     records = 100_000_000
-    # In and out, and as much again to spare.
+    # Bytes per record for input and outputs, with as much again in reserve.
     need = records // bench.divisor * 150
     free = shutil.disk_usage(bench.work).free
     if free < need:
-        raise Unavailable(f"{free >> 30} GiB free in {bench.work}, {need >> 30} needed")
+        raise Unavailable(f"{free >> 30} GiB free in {bench.work}, {need >> 30} GiB are needed")
     short = throughput(bench, name, "17", records=1_000_000)
     whole = throughput(bench, name, "17", records=records)
     result = {f"short_{field}": value for field, value in short.items()}
@@ -437,7 +437,7 @@ def routing(shape, **more):
     return lambda bench, name: throughput(bench, name, shape, **more)
 
 
-# All but the one that is for its own cell.
+# All except the one that has a cell of its own.
 ALL = tuple(name for name in CONTENDERS if name != "once")
 MANY = ("native", "librdkafka", "franz-go")
 CELLS = {
@@ -456,7 +456,7 @@ CELLS = {
 ON_DEMAND = ("long",)
 
 
-# --- the whole ----------------------------------------------------------------------------------------------------------------------------
+# --- the run ------------------------------------------------------------------------------------------------------------------------------
 
 
 class Bench:
@@ -488,7 +488,7 @@ def medians(runs):
 
 
 def measure_cell(bench, name, contenders, rounds):
-    """Round by round, in each all contenders one after another: what drifts on the machine, drifts for all."""
+    """Runs all contenders one after the other in each round, so that a drift of the machine affects all of them."""
     cell = CELLS[name]
     results, failed = {contender: {"runs": []} for contender in contenders}, False
     for round_number in range(rounds):
@@ -544,7 +544,7 @@ def machine():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--needs", action="store_true", help="prints the contenders that the chosen names need")
+    parser.add_argument("--needs", action="store_true", help="prints the contenders that the chosen cells need")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--rounds", type=int)
@@ -576,19 +576,19 @@ def main():
         print(" ".join(sorted({one for contenders in plan.values() for one in contenders} | set(cells) & {"latency"})))
         return 0
 
-    # So that a contender is ended when this is.
+    # Raises SystemExit, so that the contender is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     bench = Bench(options)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "results.json"
-    # Cells that were measured earlier stay, where they are of this machine.
+    # Keeps cells that were measured earlier on this machine.
     found = json.loads(path.read_text()) if path.exists() else {}
     kept = found.get("cells", {}) if found.get("machine") == machine() else {}
     results = {"machine": machine(), "versions": dict(pair.split("=", 1) for pair in options.version), "cells": kept}
     results["contenders"] = {name: contender.title for name, contender in CONTENDERS.items()}
     results["contenders"]["small-musl"] = "parity-router, small, static"
-    # The broker's own code is compiled while it works: not at the cost of who comes first.
+    # The broker's JVM compiles its code while it works, which must not affect the first contender.
     if any(cell not in ("sizes",) for cell in plan):
         for _ in range(1 if bench.quick else 3):
             warm_up(bench)
@@ -606,7 +606,7 @@ def main():
 
 
 def warm_up(bench):
-    """Has the broker take and give a million records."""
+    """Lets the broker store and return a million records."""
     load, topics = bench.load("17"), {"bench-warm-up": 1}
     bench.kafka.create(topics)
     batches = 1_000_000 // bench.divisor // load.batch_records

@@ -1,5 +1,5 @@
-"""Makes the tables and the plot of what measure.py wrote: table.md and bench.svg beside results.json, and the ratios into it. Used by
-tests/bench/run; with --readme it prints the README's table. Python's standard library alone."""
+"""Makes tables and a plot of the results of measure.py: writes table.md and bench.svg beside results.json, and adds ratios to it. Started by
+tests/bench/run; with --readme it prints the table for the documentation. Needs only Python's standard library."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from pathlib import Path
 OURS = ("native", "once", "musl", "small", "librdkafka")
 PEERS = ("franz-go", "kafka-streams", "spring", "recipe")
 SHAPES = ("17", "1k", "headers")
-# What ratios are made of.
+# Fields of which ratios are computed.
 COSTS = (
     "cpu_per_million_steady",
     "cpu_per_million",
@@ -33,13 +33,13 @@ def median(results, cell, contender, field):
 
 
 def measured(results, cell, field):
-    """A field's medians by contender, in the contenders' order."""
+    """Returns a field's medians by contender, in the order of the contenders."""
     found = {name: median(results, cell, name, field) for name in results["contenders"]}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def ratios(results):
-    """Each contender's medians by those of the limit, of each peer, and of the router's builds and clients, in its own cell."""
+    """Divides each contender's medians by those of the limit, of each peer, and of the router's builds and clients, within each cell."""
     found = {}
     for cell in results["cells"]:
         for field in COSTS:
@@ -53,12 +53,12 @@ def ratios(results):
 
 
 def reference(values):
-    """What the others are compared with: the router as it is by default."""
+    """Returns the contender with which the others are compared: the router with its defaults."""
     return next((name for name in ("native", "librdkafka") if values.get(name)), None)
 
 
 def number(value):
-    """Three digits that count."""
+    """Formats with three significant digits."""
     if value is None:
         return ""
     if value == 0:
@@ -237,7 +237,7 @@ def report(results):
 
 
 def readme(results):
-    """One line for each contender."""
+    """Returns a table with one line for each contender."""
     cpu = measured(results, "17", "cpu_per_million_steady")
     rows = []
     for name in results["contenders"]:
@@ -267,7 +267,7 @@ def readme(results):
 
 WIDTH, PANEL, GUTTER = 1000, 460, 40
 LABELS, ROW, HEAD, FOOT = 196, 24, 46, 30
-# Two colours that are told apart by any eye on either ground, and by more than their colour: the peers' marks are hollow.
+# Two colours that are distinguishable with colour blindness, on light and dark backgrounds. The peers' marks are also hollow.
 STYLE = """
   svg { --ground: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --ours: #0b6bcb; --peer: #b4560b; --limit: #59636e;
         font: 13px system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif; }
@@ -286,7 +286,7 @@ def kind(name):
 
 
 class Panel:
-    """Marks on a logarithmic axis, one line for each contender: a point, or a span from one value to another."""
+    """Draws marks on a logarithmic axis, one line for each contender: a point, or a span between two values."""
 
     def __init__(self, heading, unit, values, show, better="less is better"):
         self.heading, self.unit, self.show, self.better = heading, unit, show, better
@@ -339,7 +339,7 @@ def plot(results):
     cost = lambda cell: measured(results, cell, "cpu_per_million_steady")
     mib = lambda cell, field: {name: kib / 1024 for name, kib in measured(results, cell, field).items()}
     p50, p99 = (measured(results, "latency", f"added_{share}_us") for share in ("p50", "p99"))
-    # An axis of powers has no place for what is not above zero; a router cannot be faster than its input, but a clock's edge can.
+    # A logarithmic axis has no zero. The added latency is positive, but rounding of the clock can make it zero or less.
     added = {name: (max(p50[name], 1) / 1000, max(p99[name], 1) / 1000) for name in p50}
     panels = [
         Panel("Processor time, records of 17 bytes", "CPU seconds per million records", cost("17"), number),

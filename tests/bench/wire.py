@@ -1,17 +1,17 @@
-"""What the bench suite needs of Kafka's protocol, on the standard library alone: topics, offsets, a fast writer of prepared batches, and a
-reader of samples. Used by measure.py. One broker, no compression; every error ends in WireError with the topic's name."""
+"""A minimal Kafka client for measure.py, with the standard library only: topics, offsets, a fast producer of prepared batches, and a reader of
+samples. One broker, no compression; every error raises WireError with the topic's name."""
 
 import random
 import socket
 import struct
 import time
 
-# A producer's default `batch.size`: what is preloaded is in batches such as a producer makes, not in larger ones.
+# The default `batch.size` of producers: preloaded batches are not larger than a producer's.
 BATCH_SIZE = 16384
-# Prepared batches that are sent over and over; so many that a router does not learn their order by heart.
+# Number of prepared batches, which are sent repeatedly: enough that branch prediction cannot learn the order of the records.
 PREPARED = 64
 BASE_TIMESTAMP = 1_700_000_000_000
-# Requests that are not answered yet.
+# Requests in flight.
 WINDOW = 32
 
 PREFIXES = {"even": b"Even timestamp: ", "odd": b"Odd timestamp:"}
@@ -22,7 +22,7 @@ class WireError(Exception):
 
 
 class Connection:
-    """Requests in the versions that Kafka 4 still has and that need no tagged fields."""
+    """A connection. Requests have versions that Kafka 4 still supports and that need no tagged fields."""
 
     def __init__(self, broker):
         host, port = broker.rsplit(":", 1)
@@ -54,18 +54,18 @@ class Connection:
     # --- topics
 
     def create(self, topics):
-        """CreateTopics: names and their numbers of partitions; returns once they have leaders."""
+        """CreateTopics: names and numbers of partitions; returns when they have leaders."""
         body = struct.pack(">i", len(topics))
         for name, partitions in topics.items():
             body += string(name) + struct.pack(">ihi", partitions, 1, 0)
-            # What is deleted is to be gone, not a minute later: runs follow each other.
+            # Deletes files at once instead of after a minute, because runs follow each other.
             body += struct.pack(">i", 1) + string("file.delete.delay.ms") + string("100")
         answer = self.ask(19, 2, body + struct.pack(">i?", 30_000, False))
         answer.i32()
         for _ in range(answer.i32()):
             name, error, _ = answer.string(), answer.i16(), answer.string()
             check(error, f"creating {name}")
-        # The metadata has leaders before these know it: what counts is whether they answer.
+        # The metadata can name leaders before these know that they lead, so the leaders themselves are asked.
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -94,11 +94,11 @@ class Connection:
         return topics
 
     def names(self):
-        """All topics that are not Kafka's own."""
+        """Returns all topics that are not internal."""
         return [name for name, _, _ in self._topics(self.ask(3, 1, struct.pack(">i", -1))) if not name.startswith("__")]
 
     def delete(self, names):
-        """DeleteTopics; one that has gone meanwhile is as good."""
+        """DeleteTopics; a topic that no longer exists is not an error."""
         if not names:
             return
         body = struct.pack(">i", len(names)) + b"".join(map(string, names)) + struct.pack(">i", 30_000)
@@ -110,7 +110,7 @@ class Connection:
                 check(error, f"deleting {name}")
 
     def ends(self, topics):
-        """ListOffsets: the topics' end offsets, each the sum of its partitions'."""
+        """ListOffsets: for each topic the sum of its partitions' end offsets."""
         body = struct.pack(">ii", -1, len(topics))
         for name, partitions in topics.items():
             body += string(name) + struct.pack(">i", partitions)
@@ -129,7 +129,7 @@ class Connection:
     # --- records
 
     def produce(self, topic, batches):
-        """Produce of one batch to each of the partitions, its acknowledgement not awaited."""
+        """Produce: sends one batch to each of the partitions without waiting for the acknowledgement."""
         parts = [struct.pack(">hhii", -1, -1, 30_000, 1), string(topic), struct.pack(">i", len(batches))]
         for partition, batch in batches.items():
             parts += [struct.pack(">ii", partition, len(batch)), batch]
@@ -144,7 +144,7 @@ class Connection:
                 check(error, f"producing to {name}")
 
     def preload(self, topic, partitions, load, batches_each):
-        """Writes so many of the load's batches to each partition."""
+        """Produces a number of the load's batches to each partition."""
         in_flight = 0
         for number in range(batches_each):
             batch = load.batches[number % PREPARED]
@@ -157,7 +157,7 @@ class Connection:
             self.acknowledged()
 
     def sample(self, topic, offset, count):
-        """Fetch: up to so many records of partition 0 from the offset on, as (offset, timestamp, key, value, headers)."""
+        """Fetch: returns up to `count` records of partition 0 from the offset on, as (offset, timestamp, key, value, headers)."""
         limit = 1 << 18
         body = struct.pack(">iiiib", -1, 500, 1, limit, 0) + struct.pack(">i", 1) + string(topic)
         answer = self.ask(1, 4, body + struct.pack(">iiqi", 1, 0, offset, limit))
@@ -220,7 +220,7 @@ def check(error, what):
 
 
 def decode(data):
-    """The records of a fetch's batches, the last of which can be cut off."""
+    """Yields the records of a fetch response, whose last batch can be incomplete."""
     at = 0
     while at + 61 <= len(data):
         base, length = struct.unpack(">qi", data[at : at + 12])
@@ -242,12 +242,12 @@ def decode(data):
         at += 12 + length
 
 
-# --- what is preloaded --------------------------------------------------------------------------------------------------------------------
+# --- the preloaded records ----------------------------------------------------------------------------------------------------------------
 
 
 def timestamps(numbers):
-    """Values of 17 bytes in the form of the recipe's timestamps. Their last digits are random: alternating ones, as a clock's are, would
-    have a processor foresee each record's way."""
+    """Values of 17 bytes in the form of the recipe's timestamps. Their last digits are random: with alternating ones, as of a clock, branch
+    prediction would know the output of each record."""
     while True:
         second = numbers.randrange(86_400)
         yield b"11/23/26 %02d:%02d:%02d" % (second // 3600, second // 60 % 60, second % 60)
@@ -262,7 +262,7 @@ def kilobytes(numbers):
 
 
 def headers(numbers):
-    """What a Spring application that is traced sends along."""
+    """Headers as a Spring application with tracing sends them."""
     return [
         (b"contentType", b"application/json"),
         (b"spring_json_header_types", b'{"contentType":"java.lang.String"}'),
@@ -273,7 +273,7 @@ def headers(numbers):
 
 
 class Load:
-    """Prepared batches of a shape of records, and what a router is to make of them."""
+    """Prepared batches of one shape of records, and the expected outputs."""
 
     def __init__(self, shape):
         numbers = random.Random(20261123)
@@ -287,7 +287,7 @@ class Load:
                 key = b"key-%06d" % numbers.randrange(10**6) if shape == "headers" else None
                 record = (key, next(values), headers(numbers) if shape == "headers" else [])
                 size += len(encode(len(records), record))
-                # All have as many records, so that they can be counted.
+                # All have the same number of records, so that records can be counted by batches.
                 if size > BATCH_SIZE or len(records) == self.batch_records:
                     break
                 records.append(record)
@@ -304,7 +304,7 @@ class Load:
         self.known = {(record[1], record[0], tuple(record[2])) for record in self.records}
 
     def expected(self, batches):
-        """How many even and odd records so many batches have."""
+        """Returns the number of even and odd records in a number of batches."""
         whole, rest = divmod(batches, PREPARED)
         return {
             parity: whole * len(numbers) + sum(number < rest * self.batch_records for number in numbers)
@@ -312,7 +312,7 @@ class Load:
         }
 
     def differs(self, parity, record, keeps, in_order):
-        """Why an output's record is not what it must be, or None. `in_order`: its offset tells which one it is."""
+        """Returns the difference of an output's record from the expected one, or None. `in_order`: its offset identifies the input record."""
         offset, when, key, value, found = record
         prefix = PREFIXES[parity]
         if not value.startswith(prefix):
@@ -357,7 +357,7 @@ def encode(number, record):
 
 
 def batch_of(records):
-    """A record batch, format v2. Its checksum does not cover the offset, which the broker fills in: it can be sent any number of times."""
+    """Returns a record batch, format v2. Its checksum does not cover the offset, which the broker sets, so that it can be sent repeatedly."""
     count = len(records)
     body = struct.pack(">hiqqqhii", 0, count - 1, BASE_TIMESTAMP, BASE_TIMESTAMP + count - 1, -1, -1, -1, count)
     body += b"".join(encode(number, record) for number, record in enumerate(records))
