@@ -1,13 +1,18 @@
-# What the suites on real brokers have in common: sourced by their `run` scripts, which set `root`, the project's folder, and have
-# `fail` end a scenario with a reason. Sourcing it makes the folder $work for a run's files, and ends at the run's end what is in $started.
+# Helpers shared by the suites that run real brokers. Each suite's `run` script sets `root` (the project's folder) and `suite` (its name),
+# sources this file, and defines `fail`, which ends the scenario with a reason.
+#
+# Sourcing creates the temporary folder $work. When the run ends, the folder is removed and every process listed in $started is killed, by
+# its own process id. Suites can run beside each other: each has its own folder and its own ports.
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/parity-router
 work=$(mktemp -d)
 started=()
+passed=0
+failed=()
 
-# Ends what was started here, waiting for its end, so that nothing is left that still writes.
+# Kills the processes of this run and waits until they have ended, so that none of them still writes.
 finish() {
-    # So that bash does not tell of each that it was killed.
+    # Without job control bash prints no "Killed" message for each of them.
     disown -a 2>/dev/null || true
     for pid in "${started[@]}" $(cat "$work"/broker.*/pid "$work"/broker.*/zookeeper.pid 2>/dev/null); do
         kill -9 "$pid" 2>/dev/null || true
@@ -20,7 +25,10 @@ trap 'exit 130' INT TERM
 
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
 
-# Waits until a command succeeds, for so many seconds.
+# Prints the comment at the top of the script $0, which is its help text.
+usage() { sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'; }
+
+# Repeats a command until it succeeds, for at most $1 seconds.
 until_true() {
     local until=$((SECONDS + $1))
     shift
@@ -32,88 +40,214 @@ until_true() {
 
 not() { ! "$@"; }
 
-# A file for the log of a program: a new one each time, since what an earlier one left in it would be taken for what is waited for.
+# Creates an empty log file and prints its name. Each start of a program gets its own: a wait for a line must not find one of an earlier
+# run.
 new_log() { mktemp "$work/$1.XXXXXX.log"; }
 
-# What has ended is not killed at the end: its id can be another process's by then.
+# Removes a process that has ended from $started: by the end of the run, its id can belong to another process.
 forget() {
     local pid still=()
     for pid in "${started[@]}"; do [ "$pid" = "$1" ] || still+=("$pid"); done
     started=("${still[@]}")
 }
 
-# --- what is needed -------------------------------------------------------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------------------------------------------------------
 
-install_tools() {
-    command -v javac >/dev/null && command -v mvn >/dev/null && return
+# Runs one scenario, `NAME COMMAND...`, in a subshell and counts its result. What it started is killed before the next one begins. It is not
+# run inside a condition, because bash ignores `set -e` there.
+scenario() {
+    local name=$1 before=$SECONDS status
+    shift
+    set +e
+    (
+        set -e
+        started=()
+        trap end_scenario EXIT
+        "$@"
+    )
+    status=$?
+    set -e
+    if [ "$status" = 0 ]; then
+        say "passed: $name ($((SECONDS - before)) s)"
+        passed=$((passed + 1))
+    else
+        say "failed: $name ($((SECONDS - before)) s)"
+        failed+=("$name")
+    fi
+}
+
+end_scenario() {
+    local pid
+    disown -a 2>/dev/null || true
+    for pid in "${started[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+    for pid in "${started[@]}"; do while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done; done
+}
+
+# Records that a part of the suite was not run, `NAME REASON`. In CI (CI=true) that is a failure, unless .ci/skips lists the suite and the
+# name.
+# It is recorded in files, because scenarios run in subshells.
+skip() {
+    say "skipped: $1: $2"
+    if [ "${CI:-}" = true ] && ! grep -q "^$suite $1:" "$root/.ci/skips"; then
+        echo "$1: skipped, but .ci/skips does not list \"$suite $1\"" >>"$work/unlisted"
+    else
+        echo "$1" >>"$work/skipped"
+    fi
+}
+
+# Ends the suite. Its last line counts what passed, failed and was skipped; the exit status is 1 if anything failed.
+summary() {
+    local skipped=() unlisted=() line
+    [ ! -e "$work/skipped" ] || mapfile -t skipped <"$work/skipped"
+    [ ! -e "$work/unlisted" ] || mapfile -t unlisted <"$work/unlisted"
+    failed+=("${unlisted[@]}")
+    # The reasons again: at the end they are found even if only the end of the output is kept.
+    [ ${#failed[@]} = 0 ] || cat "$work/failures.log" 2>/dev/null || true
+    [ ${#failed[@]} = 0 ] || printf 'failed: %s\n' "${failed[@]}"
+    line="$passed passed, ${#failed[@]} failed"
+    [ ${#skipped[@]} = 0 ] || line+=", ${#skipped[@]} skipped ($(printf '%s\n' "${skipped[@]}" | paste -sd , | sed 's/,/, /g'))"
+    echo "$line"
+    [ ${#failed[@]} = 0 ] || exit 1
+}
+
+# --- tools ----------------------------------------------------------------------------------------------------------------------------
+
+# Installs Debian packages, given as pairs of a command and the package that contains it, if the command is missing.
+install_commands() {
+    local missing=()
+    while [ $# -gt 0 ]; do
+        command -v "$1" >/dev/null || missing+=("$2")
+        shift 2
+    done
+    [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+}
+
+# Installs Debian packages. Suites that run beside each other take turns.
+install_packages() {
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "needed: a Java 17 JDK and Maven; they are not here, and only root can install them by apt-get" >&2
+        echo "missing packages: $*; only root can install them, with apt-get" >&2
         exit 1
     fi
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openjdk-17-jdk-headless maven >/dev/null
+    mkdir -p "$cache"
+    (
+        flock 9
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+    ) 9>"$cache/apt.lock"
 }
 
-# Installs one more Debian package, unless it is there.
-install_package() {
-    dpkg-query -W "$1" >/dev/null 2>&1 && return
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null
-}
+install_java() { install_commands javac openjdk-17-jdk-headless mvn maven; }
 
-# Has Maven fill the folder $cache/$1 with the further arguments, where `{}` stands for the folder, unless it is there. It is made aside
-# and moved, so that runs at the same time do not meet half of it.
+# Lets Maven fill the folder $cache/$1, unless it exists. The further arguments are Maven's; `{}` in them stands for the folder. It is
+# filled under another name and renamed, so that a run beside this one never sees half of it.
 fetch() {
-    local name=$1 aside
+    local name=$1 partial
     shift
     [ -d "$cache/$name" ] && return
     say "fetching $name"
     mkdir -p "$cache"
-    aside=$(mktemp -d "$cache/fetching.XXXXXX")
-    mvn -q -B "${@//\{\}/$aside}" >"$work/maven.log" 2>&1 || { cat "$work/maven.log" >&2; rm -rf "$aside"; exit 1; }
-    mv -T "$aside" "$cache/$name" 2>/dev/null || rm -rf "$aside"
+    partial=$(mktemp -d "$cache/fetching.XXXXXX")
+    mvn -q -B "${@//\{\}/$partial}" >"$work/maven.log" 2>&1 || { cat "$work/maven.log" >&2; rm -rf "$partial"; exit 1; }
+    mv -T "$partial" "$cache/$name" 2>/dev/null || rm -rf "$partial"
 }
 
-# The Kafka whose own clients judge, whichever version the broker has: they work with brokers from 2.1 on (KIP-896).
-JUDGE_KAFKA=4.3.1
+# The Kafka version whose Java clients check the results, for every broker version: its clients work with brokers from 2.1 on (KIP-896).
+CLIENT_KAFKA=4.3.1
 
 fetch_kafka() {
     fetch "kafka-$1" -f "$root/tests/kafka/pom.xml" dependency:copy-dependencies "-Dkafka.version=$1" '-DoutputDirectory={}'
 }
 
-# The broker of this version, in $libs; the judge's classes and the clients that it uses, in $classes and $judge_libs.
+# Selects a broker version: its jars are in $libs, the checker's classes in $classes and the jars that these need in $judge_libs.
 use_kafka() {
     kafka=$1
     fetch_kafka "$kafka"
-    fetch_kafka "$JUDGE_KAFKA"
+    fetch_kafka "$CLIENT_KAFKA"
     libs=$cache/kafka-$kafka
-    judge_libs=$cache/kafka-$JUDGE_KAFKA
+    judge_libs=$cache/kafka-$CLIENT_KAFKA
     classes=$work/classes
     touch "$work/judge.log"
     [ -d "$classes" ] || javac -nowarn -Xlint:none -cp "$judge_libs/*" -d "$classes" "$root"/tests/kafka/*.java
 }
 
+# Builds the program with the profile `ci` and sets $default_bin, unless PARITY_ROUTER_BIN names one.
 build() {
     default_bin=${PARITY_ROUTER_BIN:-}
-    small_bin=${PARITY_ROUTER_SMALL_BIN:-}
-    if [ -z "$default_bin" ]; then
-        say "building the program"
-        cargo build --quiet --release --locked --manifest-path "$root/Cargo.toml" --target-dir "$root/target"
-        default_bin=$root/target/release/parity-router
-    fi
-    if [ -z "$small_bin" ]; then
-        cargo build --quiet --release --locked --no-default-features --manifest-path "$root/Cargo.toml" --target-dir "$root/target/small"
-        small_bin=$root/target/small/release/parity-router
-    fi
+    [ -n "$default_bin" ] || build_program default_bin parity-router
 }
+
+# Builds the small build and sets $small_bin, unless PARITY_ROUTER_SMALL_BIN names one.
+build_small() {
+    small_bin=${PARITY_ROUTER_SMALL_BIN:-}
+    [ -n "$small_bin" ] || build_program small_bin parity-router-small --no-default-features
+}
+
+# Builds a program and sets the variable $1 to target/ci/bin/$2; the further arguments are cargo's. All builds use one target folder, so
+# that they share their dependencies; the program is copied out of it before the next build replaces it.
+build_program() {
+    local variable=$1 folder=$root/target/ci/bin program=$root/target/ci/bin/$2
+    shift 2
+    say "building ${program##*/}"
+    mkdir -p "$folder"
+    (
+        flock 9
+        cargo build --quiet --profile ci --locked --manifest-path "$root/Cargo.toml" --target-dir "$root/target" "$@"
+        cp "$root/target/ci/parity-router" "$program.new"
+        # A program that runs cannot be overwritten, but replaced.
+        mv "$program.new" "$program"
+    ) 9>"$folder/lock"
+    printf -v "$variable" %s "$program"
+}
+
+# --- ports ----------------------------------------------------------------------------------------------------------------------------
+
+# Reserves $1 consecutive ports and sets $port to the first one.
+#
+# The first call locks a block of 1,000 ports for this run: another run takes another block, as long as this one or a process that it
+# started lives, since they inherit the lock. All blocks are below the range from which the system takes ports for outgoing connections and
+# for port 0. Ports on which a program outside of these suites listens are left out.
+reserve_ports() {
+    local count=$1 offset=0
+    [ -n "${port_block:-}" ] || reserve_block
+    port=$next_port
+    while [ "$offset" -lt "$count" ]; do
+        [ $((port + count)) -le $((port_block + 1000)) ] || fail "no $count free ports left from $port_block on"
+        if is_listening $((port + offset)); then
+            port=$((port + offset + 1))
+            offset=0
+        else
+            offset=$((offset + 1))
+        fi
+    done
+    next_port=$((port + count))
+}
+
+reserve_block() {
+    local end lock
+    read -r end _ </proc/sys/net/ipv4/ip_local_port_range
+    [ "$end" -ge 15000 ] || end=32768
+    mkdir -p "$cache/ports"
+    for ((port_block = 10000; port_block + 1000 <= end; port_block += 1000)); do
+        exec {lock}>"$cache/ports/$port_block"
+        if flock -n "$lock"; then
+            next_port=$port_block
+            return
+        fi
+        exec {lock}>&-
+    done
+    fail "all blocks of ports are reserved by other runs"
+}
+
+# True if a socket listens on the port, by the system's table, where ports are in hexadecimal and state 0A is listening.
+is_listening() { grep -qsE ":$(printf %04X "$1") [0-9A-F]+:0000 0A " /proc/net/tcp /proc/net/tcp6; }
 
 # --- the router -----------------------------------------------------------------------------------------------------------------------
 
 router_log=/dev/null
-# Empty: the program's default.
+# The Kafka client to use; empty: the program's default.
 client=
 
-# Starts the program in any role; $router_pid, $router_log and $router_port are its. (Of a property given twice the first counts.)
+# Starts the program in any role and sets $router_pid, $router_log and $router_port. If a property is given twice, the first one counts.
 launch() {
     router_log=$(new_log "$1")
     shift
@@ -121,25 +255,26 @@ launch() {
         >"$router_log" 2>&1 &
     router_pid=$!
     started+=("$router_pid")
-    until_true 20 grep -q 'actuator on port ' "$router_log" || fail "no actuator"
+    until_true 60 grep -q 'actuator on port ' "$router_log" || fail "the actuator does not start"
     router_port=$(sed -n 's/.*actuator on port //p' "$router_log" | head -1)
 }
 
 probe() { "$default_bin" probe "$1" "--server.port=$router_port"; }
 ready() {
     until_true 100 probe readiness && return
-    kill -0 "$router_pid" 2>/dev/null || fail "not ready: the router is gone"
+    kill -0 "$router_pid" 2>/dev/null || fail "not ready: the router has ended"
     fail "not ready: $(probe readiness 2>&1)"
 }
 
-# Waits for the router's end; $status is what it ended with.
+# Waits until the router has ended and sets $status to its exit status.
 router_wait() {
     status=0
     wait "$router_pid" || status=$?
     forget "$router_pid"
 }
 
-# SIGTERM, and an exit with 0 within 25 s. Of a router what came in is all accounted for; a role of another kind has other books.
+# Sends SIGTERM and expects exit status 0 within 25 s. A router must have accounted for every record that it read; other roles log other
+# counts.
 router_stop() {
     local before=$SECONDS status in even odd dead skipped
     kill -TERM "$router_pid"
@@ -156,7 +291,7 @@ router_kill() {
     forget "$router_pid"
 }
 
-# Stops these, each as its process id, a colon and its log, one after the other.
+# Stops several routers one after the other, each given as "process id:log".
 routers_stop() {
     local entry
     for entry in "$@"; do
@@ -167,27 +302,18 @@ routers_stop() {
 
 # --- the broker -----------------------------------------------------------------------------------------------------------------------
 
-# The judge, by a Java of its own; or, in a shell that began by `asking`, by one for all its questions: starting it takes longer than most
-# answers.
-judge() {
-    if [ "${JUDGE_SHELL:-}" = "$BASHPID" ]; then
-        ask "$@"
-    else
-        java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$judge_libs/*" Judge "$@" 2>>"$work/judge.log"
-    fi
-}
-asking() {
-    coproc JUDGE { exec java -Xmx1500m -XX:+UseSerialGC -cp "$classes:$judge_libs/*" Judge serve 2>>"$work/judge.log"; }
-    started+=("$JUDGE_PID")
-    JUDGE_SHELL=$BASHPID
-}
-ask() {
+# Runs a command of a Java class (`Serve.java`): in the JVM that `keep_jvm` started, or else in one of its own.
+run_java() {
     local line
-    printf '%s\n' "$*" >&"${JUDGE[1]}"
-    while IFS= read -r -t 240 line <&"${JUDGE[0]}"; do
+    if [ -z "$jvm_in" ]; then
+        java "${JVM_OPTIONS[@]}" -cp "$classes:$judge_libs/*" Serve "$@" 2>>"$work/judge.log"
+        return
+    fi
+    printf '%s\n' "$*" >&"$jvm_in"
+    while IFS= read -r -t 600 line <&"$jvm_out"; do
         case $line in
-            'judged good') return ;;
-            'judged bad') return 1 ;;
+            'command succeeded') return ;;
+            'command failed') return 1 ;;
             *)
                 printf '%s\n' "$line"
                 printf '%s\n' "$line" >>"$work/answers.log"
@@ -196,13 +322,36 @@ ask() {
     done
     return 1
 }
+JVM_OPTIONS=(-Xmx2g -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
+jvm_in=
+jvm_out=
 
-# One broker with the settings of all versions; the first argument is auto.create.topics.enable. Before 3.3, where KRaft was finished, it
-# has a ZooKeeper beside it.
+# Starts the JVM for all further commands of this shell: starting one takes longer than most commands.
+keep_jvm() {
+    coproc JVM { exec java "${JVM_OPTIONS[@]}" -cp "$classes:$judge_libs/*" Serve 2>>"$work/judge.log"; }
+    started+=("$JVM_PID")
+    # Copies, because command substitutions do not inherit the descriptors of a coprocess.
+    exec {jvm_in}>&"${JVM[1]}" {jvm_out}<&"${JVM[0]}"
+}
+with_jvm() {
+    keep_jvm
+    "$@"
+}
+
+# Runs a command in the background, in a JVM of its own, whose process id is $!.
+beside() {
+    (exec java "${JVM_OPTIONS[@]}" -cp "$classes:$judge_libs/*" Serve "$@" 2>>"$work/judge.log") &
+    started+=($!)
+}
+
+judge() { run_java Judge "$@"; }
+
+# Writes the configuration of one broker in the new folder $data; $1 is auto.create.topics.enable. Before Kafka 3.3, the first version with
+# KRaft in production quality, the broker needs a ZooKeeper.
 broker_config() {
-    local ports
-    read -r -a ports <<<"$(judge ports 2)"
-    broker=127.0.0.1:${ports[0]}
+    reserve_ports 2
+    broker=127.0.0.1:$port
+    local controller=127.0.0.1:$((port + 1))
     data=$(mktemp -d "$work/broker.XXXXXX")
     cat >"$data/server.properties" <<P
 advertised.listeners=PLAINTEXT://$broker
@@ -214,18 +363,18 @@ transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
-# Some records' timestamps are years old: by default they would be gone after a while.
+# Some records have timestamps that are years old, which the default retention would delete.
 log.retention.ms=-1
 P
     if [[ $kafka == 2.* ]]; then
         cat >>"$data/server.properties" <<P
 broker.id=1
 listeners=PLAINTEXT://$broker
-zookeeper.connect=127.0.0.1:${ports[1]}
+zookeeper.connect=$controller
 P
         cat >"$data/zookeeper.properties" <<P
 dataDir=$data/zookeeper
-clientPort=${ports[1]}
+clientPort=${controller#*:}
 clientPortAddress=127.0.0.1
 admin.enableServer=false
 P
@@ -234,8 +383,8 @@ P
     cat >>"$data/server.properties" <<P
 process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@127.0.0.1:${ports[1]}
-listeners=PLAINTEXT://$broker,CONTROLLER://127.0.0.1:${ports[1]}
+controller.quorum.voters=1@$controller
+listeners=PLAINTEXT://$broker,CONTROLLER://$controller
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 share.coordinator.state.topic.num.partitions=1
@@ -245,7 +394,8 @@ P
     java -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
 }
 
-# One broker for all scenarios of a version. Its process id is in a file: a scenario that stops and starts it runs in a shell of its own.
+# Starts the broker, and its ZooKeeper if it has one. The process ids are in files, because a scenario that restarts the broker runs in a
+# subshell.
 broker_start() {
     if [ -e "$data/zookeeper.properties" ] && ! process_runs "$data/zookeeper.pid"; then
         java -Xmx256m -cp "$libs/*" org.apache.zookeeper.server.quorum.QuorumPeerMain "$data/zookeeper.properties" \
@@ -260,12 +410,12 @@ broker_start() {
 process_runs() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 broker_runs() { process_runs "$data/pid"; }
 
-# It starts again on the same ports: clients know these.
+# Stops the broker. It starts again on the same ports, which the clients know.
 broker_stop() {
     process_stop "$data/pid" || fail "the broker does not stop"
 }
 
-# Ends what stays up beside the broker, and removes its data.
+# Stops the broker and its ZooKeeper and removes their data.
 broker_remove() {
     broker_stop
     ! process_runs "$data/zookeeper.pid" || process_stop "$data/zookeeper.pid" || fail "ZooKeeper does not stop"
@@ -280,15 +430,16 @@ process_stop() {
 
 # --- Data Flow ------------------------------------------------------------------------------------------------------------------------
 
-# The newest server that Maven Central has.
+# The newest server in Maven Central.
 DATAFLOW=2.7.0
 
-# One of Data Flow's executable jars, as spring-cloud-dataflow-server and its version.
+# Fetches an executable jar of Data Flow, for example spring-cloud-dataflow-server, in a version.
 fetch_server() {
     fetch "$1-$2" dependency:copy "-Dartifact=org.springframework.cloud:$1:$2" '-DoutputDirectory={}'
 }
 
-# Starts a server. Both were made for Java 8, so that they need to be let into Java 17.
+# Starts one of Data Flow's servers: name, version, name of its log, arguments. They were written for Java 8 and use internals of the JDK,
+# which Java 17 opens to them only if asked to.
 server() {
     local name=$1 version=$2 log=$3 package opens=()
     shift 3

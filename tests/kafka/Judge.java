@@ -1,7 +1,4 @@
-import java.io.BufferedReader;
 import java.io.File;
-import java.io.InputStreamReader;
-import java.net.ServerSocket;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -45,34 +42,14 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.utils.Utils;
 
 /**
- * The real producer, and the judge of what the router made of it: Apache Kafka's own Java clients, none of the router's code. Each
- * command is one line on standard output; a judgement that is not as expected ends with exit code 1.
+ * Produces the input and checks what the router wrote, with Apache Kafka's own Java clients and none of the router's code. Each command
+ * prints one line to standard output; a failed check ends with exit code 1.
  */
 public final class Judge {
     private static final Duration PATIENCE = Duration.ofSeconds(180);
 
-    public static void main(String[] args) throws Exception {
-        System.exit((args[0].equals("serve") ? serve() : run(args)) ? 0 : 1);
-    }
-
-    /** Takes commands from standard input, one a line, and ends the output of each with a line of its own: a JVM for each takes too long. */
-    private static boolean serve() throws Exception {
-        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
-        for (String line = in.readLine(); line != null; line = in.readLine()) {
-            boolean good = false;
-            try {
-                good = run(line.split(" "));
-            } catch (Exception e) {
-                e.printStackTrace();
-            }
-            System.out.println(good ? "judged good" : "judged bad");
-        }
-        return true;
-    }
-
-    private static boolean run(String[] args) throws Exception {
+    static boolean run(String[] args) throws Exception {
         return switch (args[0]) {
-            case "ports" -> ports(Integer.parseInt(args[1]));
             case "up" -> up(args[1]);
             case "topic" -> topic(args[1], args[2], Integer.parseInt(args[3]), List.of(args).subList(4, args.length));
             case "partitions" -> partitions(args[1], args[2], Integer.parseInt(args[3]));
@@ -83,7 +60,7 @@ public final class Judge {
             case "compacted" -> Oddities.compacted(args[1], args[2], Long.parseLong(args[3]), args[4]);
             case "same" -> same(args[1], args[2], args[3]);
             case "member" -> Member.run(args[1], args[2], args[3], args[4], args[5], List.of(args).subList(6, args.length));
-            case "settled" -> Member.settled(args[1], args[2], args[3], List.of(args).subList(4, args.length));
+            case "balanced" -> Member.balanced(args[1], args[2], args[3], List.of(args).subList(4, args.length));
             case "plain" -> Oddities.plain(args[1], args[2], args[3]);
             case "codec" -> codec(args[1], args[2]);
             case "keyed" -> keyed(args[1], args[2]);
@@ -101,23 +78,10 @@ public final class Judge {
     }
 
     /**
-     * The time of the first numbered record. Not a time long ago: a broker that starts forgets the producers whose last record has a timestamp
-     * older than its producer.id.expiration.ms (a day; before Kafka 3.4 seven), and then appends again what it has already.
+     * Timestamp of the first numbered record. It must be recent: a starting broker forgets producers whose last record has a timestamp
+     * older than producer.id.expiration.ms (one day; before Kafka 3.4 seven), and then appends a batch that it already has.
      */
-    private static final long SINCE = System.currentTimeMillis();
-
-    /** Ports that are free now. */
-    private static boolean ports(int count) throws Exception {
-        List<ServerSocket> sockets = new ArrayList<>();
-        for (int i = 0; i < count; i++) {
-            sockets.add(new ServerSocket(0));
-        }
-        System.out.println(sockets.stream().map(s -> String.valueOf(s.getLocalPort())).collect(Collectors.joining(" ")));
-        for (ServerSocket socket : sockets) {
-            socket.close();
-        }
-        return true;
-    }
+    private static final long FIRST_TIMESTAMP = System.currentTimeMillis();
 
     /** Waits until the broker answers. */
     private static boolean up(String brokers) throws Exception {
@@ -126,7 +90,7 @@ public final class Judge {
         }
     }
 
-    /** Makes a topic, with settings as name=value. */
+    /** Creates a topic, with settings as name=value. */
     private static boolean topic(String brokers, String topic, int partitions, List<String> settings) throws Exception {
         Map<String, String> configs = settings.stream().map(text -> text.split("=", 2)).collect(Collectors.toMap(s -> s[0], s -> s[1]));
         try (Admin admin = admin(brokers)) {
@@ -135,7 +99,10 @@ public final class Judge {
         }
     }
 
-    /** Waits for the leaders: a partition that is not quite there can refuse a producer's first batch, take its second, and never the first. */
+    /**
+     * Waits for the leaders: a partition that is still being created can refuse a producer's first batch, accept its second, and never the
+     * first.
+     */
     private static boolean areWritable(Admin admin, String topic, int partitions) throws Exception {
         Map<TopicPartition, OffsetSpec> ends = IntStream.range(0, partitions)
                 .boxed()
@@ -143,7 +110,7 @@ public final class Judge {
         return eventually(() -> admin.listOffsets(ends).all().get().size() == partitions);
     }
 
-    /** Whether the topic has so many partitions. */
+    /** Checks the number of partitions of a topic. */
     private static boolean partitions(String brokers, String topic, int expected) throws Exception {
         try (Admin admin = admin(brokers)) {
             int found = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size();
@@ -152,7 +119,7 @@ public final class Judge {
         }
     }
 
-    /** Numbered records, the numbers from `from` on, in the form of the recipe's timestamps; `rate` a second, 0 for as fast as can be. */
+    /** Produces records numbered from `from` on, in the form of the recipe's timestamps; `rate` per second, 0 for full speed. */
     private static boolean produce(String brokers, String topic, int from, int count, int rate) throws Exception {
         long start = System.nanoTime();
         AtomicInteger written = new AtomicInteger();
@@ -179,14 +146,14 @@ public final class Judge {
     private static ProducerRecord<byte[], byte[]> numbered(String topic, int partition, int number) {
         byte[] value = String.format("%010d 11/23/26 17:56:%02d", number, number % 60).getBytes(StandardCharsets.UTF_8);
         byte[] key = number % 3 == 0 ? null : ("key" + number % 100).getBytes(StandardCharsets.UTF_8);
-        ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, partition, SINCE + number, key, value);
+        ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, partition, FIRST_TIMESTAMP + number, key, value);
         for (int h = 0; h < number % 4; h++) {
             record.headers().add(new RecordHeader("h" + h, h == 1 ? null : new byte[] {(byte) number, 0, (byte) 0xff}));
         }
         return record;
     }
 
-    /** Values of all kinds: tombstones, empty ones, any bytes, with and without a digit at the end. */
+    /** Produces random values: tombstones, empty ones, any bytes, with and without a digit at the end. */
     private static boolean random(String brokers, String topic, long seed, int count) throws Exception {
         Random random = new Random(seed);
         try (KafkaProducer<byte[], byte[]> producer = producer(brokers)) {
@@ -218,7 +185,7 @@ public final class Judge {
         return bytes;
     }
 
-    /** One record with a value of so many digits. */
+    /** Produces one record whose value has `size` digits. */
     private static boolean large(String brokers, String topic, int size) throws Exception {
         byte[] value = new byte[size];
         Arrays.fill(value, (byte) '8');
@@ -228,14 +195,14 @@ public final class Judge {
         return true;
     }
 
-    /** Waits until these topics have so many records together. */
+    /** Waits until the topics together have `count` records. */
     private static boolean await(String brokers, String topics, long count) throws Exception {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
             return eventually(() -> records(consumer, topics) >= count);
         }
     }
 
-    /** Prints how many records these topics have together. */
+    /** Prints the number of records of the topics together. */
     private static boolean count(String brokers, String topics) {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
             System.out.println(records(consumer, topics));
@@ -243,7 +210,10 @@ public final class Judge {
         return true;
     }
 
-    /** Whether the batches of a partition's folder are compressed by this codec. (One of a few records can be smaller without.) */
+    /**
+     * Checks that the batches in a partition's folder are compressed with this codec. Small batches may be uncompressed, if that is
+     * smaller.
+     */
     private static boolean codec(String folder, String codec) throws Exception {
         Map<String, Integer> found = new TreeMap<>();
         boolean good = false;
@@ -263,8 +233,8 @@ public final class Judge {
     }
 
     /**
-     * Whether records with a key are where Java's producer would put them, and those without one in all partitions, many of them in a row in
-     * the same one.
+     * Checks that records with a key are in the partition that Java's producer would choose, and that those without one are in all
+     * partitions, with many consecutive ones in the same partition.
      */
     private static boolean keyed(String brokers, String topic) {
         Map<Integer, Integer> keyless = new TreeMap<>();
@@ -290,7 +260,7 @@ public final class Judge {
             changes += before != null && before != partition ? 1 : 0;
             before = partition;
         }
-        System.out.printf("%s: %d records where Java would put their keys, %d elsewhere; without a key %s, partition changed %d times%n",
+        System.out.printf("%s: %d records in Java's partition for their key, %d elsewhere; without a key %s, partition changed %d times%n",
                 topic, keyed[0], keyed[1], keyless, changes);
         return keyed[0] > 0 && keyed[1] == 0 && keyless.size() == count && changes < sequence.size() / 5;
     }
@@ -302,7 +272,7 @@ public final class Judge {
         return true;
     }
 
-    /** Deletes a partition's records below an offset, as the end of their retention does. */
+    /** Deletes a partition's records below an offset, as retention does. */
     private static boolean deleteRecords(String brokers, String topic, int partition, long offset) throws Exception {
         try (Admin admin = admin(brokers)) {
             admin.deleteRecords(Map.of(new TopicPartition(topic, partition), RecordsToDelete.beforeOffset(offset))).all().get();
@@ -313,7 +283,7 @@ public final class Judge {
     private static boolean deleteTopic(String brokers, String topic) throws Exception {
         try (Admin admin = admin(brokers)) {
             admin.deleteTopics(List.of(topic)).all().get();
-            // With ZooKeeper it goes in steps, and is gone when it can be made again.
+            // With ZooKeeper, deletion takes several steps. It is complete when the topic can be created again.
             NewTopic again = new NewTopic(topic, Optional.of(1), Optional.empty());
             return eventually(() -> {
                 boolean listed = admin.listTopics().names().get().contains(topic);
@@ -323,7 +293,7 @@ public final class Judge {
         }
     }
 
-    /** Gives a topic so many partitions. */
+    /** Increases the number of partitions of a topic. */
     private static boolean grow(String brokers, String topic, int partitions) throws Exception {
         try (Admin admin = admin(brokers)) {
             admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(partitions))).all().get();
@@ -339,7 +309,7 @@ public final class Judge {
         return records;
     }
 
-    /** Whether no group of this prefix has committed anything. (Kafka 3.9 knows the listing by this name only.) */
+    /** Checks that no group with this prefix has committed offsets. Kafka 3.9 supports only the deprecated listing. */
     @SuppressWarnings("removal")
     private static boolean uncommitted(String brokers, String prefix) throws Exception {
         try (Admin admin = admin(brokers)) {
@@ -355,9 +325,9 @@ public final class Judge {
     }
 
     /**
-     * Waits until the group has committed all of the inputs, then compares inputs and outputs record by record. `mode` is `once` (every
-     * record exactly once) or `least` (none missing); `fidelity` is `full`, `small` for a client without headers and timestamps, or `librdkafka`
-     * for the one that takes a timestamp of 0 for none.
+     * Waits until the group has committed the end of the inputs, then compares inputs and outputs record by record. `mode` is `once` (every
+     * record exactly once) or `least` (none missing). `fidelity` is `full`; `small` for a client without headers and timestamps; or
+     * `librdkafka`, which takes a timestamp of 0 for none.
      */
     private static boolean check(
             String brokers, String inputs, String even, String odd, String error, String group, String mode, String fidelity)
@@ -366,14 +336,14 @@ public final class Judge {
         try (Admin admin = admin(brokers); KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
             List<TopicPartition> partitions = new ArrayList<>();
             for (String input : inputs.split(",")) {
-                // With ZooKeeper, a broker that has just begun is up before it knows of any topic.
+                // With ZooKeeper, a broker that has just started answers before it knows any topic.
                 if (!eventually(() -> !partitionsOf(consumer, input).isEmpty())) {
-                    System.out.println("there is no topic " + input);
+                    System.out.println("topic " + input + " does not exist");
                     return false;
                 }
                 partitions.addAll(partitionsOf(consumer, input));
             }
-            // A group that has read all has not always committed the end: there may be what only brokers read, the ends of transactions.
+            // The committed offset can stay below the end of the partition: transaction markers at the end are offsets, but not records.
             Map<TopicPartition, Long> next = new HashMap<>();
             read(consumer, partitions, record -> {
                 comparison.expect(record, even, odd, error + "." + record.topic() + "." + group);
@@ -394,7 +364,8 @@ public final class Judge {
                 outputs.add(error + "." + input + "." + group);
             }
             outputs.retainAll(existing);
-            // What is committed at the group's partition is not yet what a reader of the outputs sees: each partition has its own marker.
+            // The commit of the offsets does not mean that a consumer sees the outputs already: each partition gets its own transaction
+            // marker.
             if (!areTransactionsOver(admin, consumer, outputs)) {
                 System.out.println("a transaction is still open in " + outputs);
                 return false;
@@ -407,7 +378,7 @@ public final class Judge {
         return mode.equals("once") ? comparison.isExact() : comparison.isComplete();
     }
 
-    /** A comparison that cannot fail proves nothing: faults are planted, and each must be seen. */
+    /** Plants faults, each of which the comparison must find: a comparison that cannot fail proves nothing. */
     private static boolean selfTest() {
         List<ConsumerRecord<byte[], byte[]>> inputs = new ArrayList<>();
         List<ConsumerRecord<byte[], byte[]>> outputs = new ArrayList<>();
@@ -418,16 +389,16 @@ public final class Judge {
             String topic = i % 60 % 2 == 0 ? "even" : "odd";
             outputs.add(record(topic, i, sent.timestamp(), sent.key(), concat(prefix, sent.value()), sent.headers().toArray()));
         }
-        boolean good = judged(inputs, outputs, "nothing", true, true);
+        boolean good = detects(inputs, outputs, "nothing", true, true);
         List<ConsumerRecord<byte[], byte[]>> faulty = new ArrayList<>(outputs);
         faulty.remove(50);
-        good &= judged(inputs, faulty, "a loss", false, false);
+        good &= detects(inputs, faulty, "a loss", false, false);
         faulty = new ArrayList<>(outputs);
         faulty.add(outputs.get(50));
-        good &= judged(inputs, faulty, "a double", false, true);
+        good &= detects(inputs, faulty, "a double", false, true);
         faulty = new ArrayList<>(outputs);
         faulty.add(51, faulty.remove(53));
-        good &= judged(inputs, faulty, "a reordering", false, false);
+        good &= detects(inputs, faulty, "a reordering", false, false);
         ConsumerRecord<byte[], byte[]> right = outputs.get(51);
         for (ConsumerRecord<byte[], byte[]> wrong : List.of(
                 record("even", 51, right.timestamp(), right.key(), right.value(), right.headers().toArray()),
@@ -438,12 +409,12 @@ public final class Judge {
                 record("odd", 51, right.timestamp(), right.key(), right.value(), new Header[0]))) {
             faulty = new ArrayList<>(outputs);
             faulty.set(51, wrong);
-            good &= judged(inputs, faulty, "a wrong record", false, false);
+            good &= detects(inputs, faulty, "a wrong record", false, false);
         }
         return good;
     }
 
-    private static boolean judged(
+    private static boolean detects(
             List<ConsumerRecord<byte[], byte[]>> inputs,
             List<ConsumerRecord<byte[], byte[]>> outputs,
             String planted,
@@ -453,7 +424,7 @@ public final class Judge {
         inputs.forEach(input -> comparison.expect(input, "even", "odd", "error"));
         outputs.forEach(comparison::found);
         boolean good = comparison.isExact() == exact && comparison.isComplete() == complete;
-        System.out.println((good ? "seen: " : "NOT SEEN: ") + planted + ": " + comparison.report());
+        System.out.println((good ? "found: " : "NOT FOUND: ") + planted + ": " + comparison.report());
         return good;
     }
 
@@ -465,7 +436,7 @@ public final class Judge {
         return record;
     }
 
-    /** What is expected against what is found, as counts of equal records; and the order of those that are there once. */
+    /** Compares expected and found records by their counts, and the order of those that are expected once. */
     private static final class Comparison {
         private record Id(long high, long low) {}
 
@@ -530,7 +501,7 @@ public final class Judge {
             topics.merge(output.topic(), 1L, Long::sum);
             List<Header> headers = List.of(output.headers().toArray());
             Entry entry = entries.get(id(output.topic(), output.timestamp(), output.key(), output.value(), headers));
-            // What had no time got the time of its writing.
+            // A record without a timestamp got the time at which it was written.
             if (entry == null && isRecent(output.timestamp())) {
                 entry = entries.get(id(output.topic(), ConsumerRecord.NO_TIMESTAMP, output.key(), output.value(), headers));
                 renewed += entry == null ? 0 : 1;
@@ -541,13 +512,13 @@ public final class Judge {
                 return;
             }
             entry.found++;
-            // Only of the first copy: a later one is behind by nature.
+            // Only for the first copy: a duplicate is always out of order.
             if (entry.expected == 1 && entry.found == 1) {
-                String place = output.topic() + "-" + output.partition() + " of " + entry.topic + "-" + entry.partition;
-                Long before = last.put(place, entry.offset);
+                String route = output.topic() + "-" + output.partition() + " from " + entry.topic + "-" + entry.partition;
+                Long before = last.put(route, entry.offset);
                 if (before != null && before > entry.offset) {
                     disordered++;
-                    sample("out of order: " + place + " offset " + entry.offset + " after " + before);
+                    sample("out of order: " + route + " offset " + entry.offset + " after " + before);
                 }
             }
         }
@@ -556,7 +527,7 @@ public final class Judge {
             return entries.values().stream().mapToLong(entry -> Math.max(0, entry.expected - entry.found)).sum();
         }
 
-        long doubled() {
+        long duplicated() {
             return entries.values().stream().mapToLong(entry -> Math.max(0, entry.found - entry.expected)).sum();
         }
 
@@ -565,22 +536,22 @@ public final class Judge {
         }
 
         boolean isExact() {
-            return isComplete() && doubled() == 0;
+            return isComplete() && duplicated() == 0;
         }
 
         String report() {
             entries.values().stream()
                     .filter(entry -> entry.found > entry.expected)
                     .limit(2)
-                    .forEach(entry -> sample("doubled: " + entry.topic + "-" + entry.partition + " offset " + entry.offset));
+                    .forEach(entry -> sample("duplicated: " + entry.topic + "-" + entry.partition + " offset " + entry.offset));
             entries.values().stream()
                     .filter(entry -> entry.found < entry.expected)
                     .limit(3)
                     .forEach(entry -> sample("missing: " + entry.topic + "-" + entry.partition + " offset " + entry.offset));
             return String.format(
-                    "%d in, %d tombstones, out %s: %d missing, %d doubled, %d unexpected, %d out of order%s%s",
-                    inputs, skipped, topics, missing(), doubled(), unexpected, disordered,
-                    renewed == 0 ? "" : ", " + renewed + " without a time have that of their writing",
+                    "%d in, %d tombstones, out %s: %d missing, %d duplicated, %d unexpected, %d out of order%s%s",
+                    inputs, skipped, topics, missing(), duplicated(), unexpected, disordered,
+                    renewed == 0 ? "" : ", " + renewed + " without a timestamp have the time at which they were written",
                     samples.isEmpty() ? "" : " " + samples);
         }
 
@@ -594,7 +565,7 @@ public final class Judge {
             MessageDigest digest = md5();
             part(digest, topic.getBytes(StandardCharsets.UTF_8));
             boolean full = fidelity != Fidelity.SMALL;
-            // The small client tells an empty key from none as little as it knows headers and timestamps.
+            // The client `kafka` does not distinguish an empty key from none, and has no headers or timestamps.
             part(digest, key == null || (!full && key.length == 0) ? null : key);
             part(digest, value);
             if (full) {
@@ -606,13 +577,13 @@ public final class Judge {
         }
     }
 
-    /** What a client can carry from input to output. */
+    /** The parts of a record that a client can copy from input to output. */
     private enum Fidelity {
         FULL,
         SMALL,
         LIBRDKAFKA;
 
-        /** Whether the client takes this timestamp for none; -1 is Kafka's own value for it. */
+        /** True if the client takes this timestamp for none; Kafka's own value for none is -1. */
         boolean isNone(long timestamp) {
             return timestamp == ConsumerRecord.NO_TIMESTAMP || timestamp == 0 && this == LIBRDKAFKA;
         }
@@ -620,7 +591,7 @@ public final class Judge {
 
     private static final long STARTED = System.currentTimeMillis();
 
-    /** Whether a record with this timestamp can have been written by a program of this run. */
+    /** True if a program of this run can have written a record with this timestamp. */
     private static boolean isRecent(long timestamp) {
         return timestamp > STARTED - 3_600_000 && timestamp < STARTED + 3_600_000;
     }
@@ -648,8 +619,8 @@ public final class Judge {
     }
 
     /**
-     * Whether two topics of one partition have the same records in the same order: keys, values, headers in their order, timestamps. Of a
-     * timestamp that is none for one of the two clients the other topic may have another one; `check` judges those.
+     * Checks that two topics with one partition have the same records in the same order: keys, values, headers in their order, timestamps.
+     * Timestamps may differ if one of the two clients takes the input's for none; `check` verifies those.
      */
     private static boolean same(String brokers, String one, String other) {
         record Seen(long timestamp, ByteBuffer rest) {}
@@ -678,8 +649,8 @@ public final class Judge {
                 return false;
             }
         }
-        System.out.println(one + " and " + other + ": " + both.get(0).size() + " and " + both.get(1).size() + " records in the same order, of "
-                + timed + " without a time it is another one");
+        System.out.println(one + " and " + other + ": " + both.get(0).size() + " and " + both.get(1).size() + " records in the same order, "
+                + timed + " of them with different timestamps");
         return both.get(0).size() == both.get(1).size() && !both.get(0).isEmpty();
     }
 
@@ -687,7 +658,7 @@ public final class Judge {
         return ByteBuffer.allocate(a.length + b.length).put(a).put(b).array();
     }
 
-    /** Reads these partitions from the first record to what is the last one now. */
+    /** Reads the partitions from the first record to the one that is the last when it is called. */
     static void read(
             KafkaConsumer<byte[], byte[]> consumer,
             List<TopicPartition> partitions,
@@ -704,7 +675,7 @@ public final class Judge {
         return consumer.partitionsFor(topic).stream().map(info -> new TopicPartition(topic, info.partition())).toList();
     }
 
-    /** Waits until a reader of what is committed sees all that is in these topics now. */
+    /** Waits until all records that are in the topics now are visible to a read_committed consumer. */
     private static boolean areTransactionsOver(Admin admin, KafkaConsumer<byte[], byte[]> consumer, Set<String> topics) throws Exception {
         List<TopicPartition> partitions = topics.stream().flatMap(topic -> partitionsOf(consumer, topic).stream()).toList();
         Map<TopicPartition, OffsetSpec> latest = partitions.stream().collect(Collectors.toMap(at -> at, at -> OffsetSpec.latest()));
@@ -727,7 +698,7 @@ public final class Judge {
                     return true;
                 }
             } catch (ExecutionException | org.apache.kafka.common.KafkaException e) {
-                // Not yet there: that is what is waited for.
+                // Expected until the condition holds.
             }
             Thread.sleep(20);
         }

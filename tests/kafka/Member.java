@@ -27,11 +27,11 @@ import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * A member of a router's group by Java's own consumer, which routes as the router does and says in the router's words what is assigned to
- * it; and the view of such a group from outside, by the members' logs and by the broker.
+ * A member of the router's group that uses Java's own consumer: it routes as the router does, and prints its assignments in the router's
+ * words. And the check of such a group from outside, by the members' logs and by the broker's description.
  */
 final class Member {
-    /** Routes until SIGTERM. `settings` are Kafka's own, as name=value. */
+    /** Routes until SIGTERM. `settings` are Kafka's consumer settings, as name=value. */
     static boolean run(String brokers, String group, String input, String even, String odd, List<String> settings) {
         Map<String, Object> all = new HashMap<>(Map.of(
                 "bootstrap.servers", brokers, "group.id", group, "client.id", "java", "auto.offset.reset", "earliest",
@@ -46,7 +46,7 @@ final class Member {
                 try {
                     ended.await(20, TimeUnit.SECONDS);
                 } catch (InterruptedException e) {
-                    // It ends either way.
+                    // The JVM ends in either case.
                 }
             }));
             consumer.subscribe(List.of(input), new ConsumerRebalanceListener() {
@@ -79,7 +79,7 @@ final class Member {
         return true;
     }
 
-    /** What was read is routed by now. Amid a rebalance it is committed the next time, or when partitions are given up. */
+    /** Commits records that have been routed. During a rebalance they are committed by the next call, or when partitions are revoked. */
     private static void commit(KafkaConsumer<byte[], byte[]> consumer) {
         try {
             consumer.commitSync();
@@ -94,28 +94,29 @@ final class Member {
     }
 
     /**
-     * Waits until the broker calls the group stable and each of the topic's partitions is owned by exactly one of the members, by their own
-     * logs and by the broker alike, none owning two more than another. `logs` are those of the members that are there.
+     * Waits until the broker reports the group as stable and each partition of the topic is owned by exactly one member, according to the
+     * members' logs and to the broker, with at most one partition more for one member than for another. `logs` are the logs of the current
+     * members.
      */
-    static boolean settled(String brokers, String group, String topic, List<String> logs) throws Exception {
+    static boolean balanced(String brokers, String group, String topic, List<String> logs) throws Exception {
         AtomicReference<String> why = new AtomicReference<>("the broker does not answer");
-        boolean settled;
+        boolean balanced;
         try (Admin admin = Judge.admin(brokers)) {
             Set<String> partitions = new TreeSet<>();
             int count = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size();
             for (int i = 0; i < count; i++) {
                 partitions.add(topic + "-" + i);
             }
-            settled = Judge.eventually(() -> {
+            balanced = Judge.eventually(() -> {
                 List<Set<String>> own = new ArrayList<>();
                 for (String log : logs) {
                     own.add(owned(log));
                 }
                 var described = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
-                List<Set<String>> given = new ArrayList<>();
-                described.members().forEach(member -> given.add(new TreeSet<>(
+                List<Set<String>> assigned = new ArrayList<>();
+                described.members().forEach(member -> assigned.add(new TreeSet<>(
                         member.assignment().topicPartitions().stream().map(TopicPartition::toString).toList())));
-                why.set("the members say " + own + ", the broker " + given + ", " + described.groupState());
+                why.set("the members say " + own + ", the broker " + assigned + ", " + described.groupState());
                 List<String> all = own.stream().flatMap(Set::stream).toList();
                 int most = own.stream().mapToInt(Set::size).max().orElse(0);
                 int least = own.stream().mapToInt(Set::size).min().orElse(0);
@@ -123,15 +124,15 @@ final class Member {
                         && all.size() == partitions.size()
                         && partitions.equals(new TreeSet<>(all))
                         && most - least <= 1
-                        && given.size() == own.size()
-                        && new HashSet<>(given).equals(new HashSet<>(own));
+                        && assigned.size() == own.size()
+                        && new HashSet<>(assigned).equals(new HashSet<>(own));
             });
         }
-        System.out.println((settled ? "settled: " : "not settled: ") + why.get().replace(topic + "-", ""));
-        return settled;
+        System.out.println((balanced ? "balanced: " : "not balanced: ") + why.get().replace(topic + "-", ""));
+        return balanced;
     }
 
-    /** What the member of this log owns by its own account. */
+    /** Partitions that a member owns, according to its log. */
     private static Set<String> owned(String log) throws Exception {
         Set<String> owned = new TreeSet<>();
         for (String line : Files.readAllLines(Path.of(log))) {

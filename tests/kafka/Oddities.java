@@ -33,8 +33,8 @@ import org.apache.kafka.common.requests.RequestHeader;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
- * Writes what is rare in topics but allowed there, for the scenario `differential`: batches of one record and of thousands, in each codec,
- * transactions of several producers at once, gaps of a compaction, values and headers of all sizes. The same seed writes the same.
+ * Writes unusual but valid records for the scenario `differential`: batches of one record and of thousands, in each codec, interleaved
+ * transactions of several producers, gaps of a compaction, values and headers of all sizes. The same seed writes the same records.
  */
 final class Oddities {
     private final String brokers;
@@ -50,7 +50,7 @@ final class Oddities {
         this.random = new Random(seed);
     }
 
-    /** All kinds but those of a compacted topic, into the topic's partition 0. */
+    /** Writes all kinds except those of a compacted topic, into partition 0. */
     static boolean write(String brokers, String topic, long seed, String codecs) throws Exception {
         Oddities oddities = new Oddities(brokers, topic, seed, codecs);
         for (String codec : oddities.codecs) {
@@ -58,13 +58,13 @@ final class Oddities {
             oddities.many(codec, 3000);
             oddities.large(codec);
         }
-        oddities.unusualTimes();
+        oddities.unusualTimestamps();
         oddities.transactions(60);
         System.out.println("wrote " + oddities.written + " records of all kinds into " + topic + ", seed " + seed);
         return true;
     }
 
-    /** What a topic of an old message format takes: no headers, no producer ids; in batches of one and of hundreds. */
+    /** Writes what a topic with an old message format accepts: no headers, no producer ids; in batches of one record and of hundreds. */
     static boolean plain(String brokers, String topic, String codecs) throws Exception {
         Oddities oddities = new Oddities(brokers, topic, 1, codecs);
         for (String codec : oddities.codecs) {
@@ -82,7 +82,7 @@ final class Oddities {
         return true;
     }
 
-    /** Batches of one record. */
+    /** Writes batches of one record. */
     private void singles(String codec, int count) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = producer(codec, Map.of("linger.ms", "0"))) {
             for (int i = 0; i < count; i++) {
@@ -91,7 +91,7 @@ final class Oddities {
         }
     }
 
-    /** Batches of as many records as fit. */
+    /** Writes batches of as many records as fit. */
     private void many(String codec, int count) {
         try (KafkaProducer<byte[], byte[]> producer = producer(codec, Map.of("linger.ms", "1000"))) {
             for (int i = 0; i < count; i++) {
@@ -100,7 +100,7 @@ final class Oddities {
         }
     }
 
-    /** Values of 1 MB, as noise and as what a codec makes small; eight of the latter in one batch; a hundred headers. */
+    /** Writes values of 1 MB, incompressible and compressible, eight of the latter in one batch; and records with a hundred headers. */
     private void large(String codec) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = producer(codec, Map.of("linger.ms", "0"))) {
             for (String end : List.of("1", "x")) {
@@ -128,8 +128,8 @@ final class Oddities {
         }
     }
 
-    /** Times that Java's producer does not write: before 1970, none, and far apart within one batch. */
-    private void unusualTimes() throws Exception {
+    /** Writes timestamps that Java's producer does not write: before 1970, none, and far apart within one batch. */
+    private void unusualTimestamps() throws Exception {
         for (long[] times : new long[][] {{-1}, {0}, {0, 1_700_000_000_000L, 1, -1}, {1_700_000_000_000L, -5_000, -1}}) {
             ByteArrayOutputStream bytes = new ByteArrayOutputStream();
             DataOutputStream out = new DataOutputStream(bytes);
@@ -151,12 +151,12 @@ final class Oddities {
             if (error == Errors.NONE) {
                 written += times.length;
             } else {
-                System.out.println("the broker refuses the times " + Arrays.toString(times) + ": " + error);
+                System.out.println("the broker refuses the timestamps " + Arrays.toString(times) + ": " + error);
             }
         }
     }
 
-    /** Sends a batch as it is. */
+    /** Sends an encoded batch. */
     private Errors produce(MemoryRecords records) throws Exception {
         ProduceRequestData data = new ProduceRequestData().setAcks((short) -1).setTimeoutMs(10_000);
         data.topicData().add(new ProduceRequestData.TopicProduceData()
@@ -177,10 +177,10 @@ final class Oddities {
     }
 
     /**
-     * Three transactional producers, one that is idempotent only and one that is not even that, by turns, so that their batches lie
-     * between each other's. At the end an aborted transaction: what is visible is not what is last.
+     * Writes with three transactional producers, an idempotent one and one that is not, in random order, so that their batches interleave.
+     * The last one is an aborted transaction, so that the last visible record is not the last one of the log.
      */
-    private void transactions(int rounds) throws Exception {
+    private void transactions(int steps) throws Exception {
         List<KafkaProducer<byte[], byte[]>> producers = new ArrayList<>();
         for (int i = 0; i < 3; i++) {
             producers.add(producer(codec(i + 2), Map.of("linger.ms", "100", "transactional.id", topic + "-" + i)));
@@ -189,7 +189,7 @@ final class Oddities {
         producers.add(producer(codec(1), Map.of("linger.ms", "100")));
         producers.add(producer(codec(0), Map.of("linger.ms", "100", "enable.idempotence", "false")));
         boolean[] open = new boolean[3];
-        for (int round = 0; round < rounds; round++) {
+        for (int step = 0; step < steps; step++) {
             int chosen = random.nextInt(producers.size());
             KafkaProducer<byte[], byte[]> producer = producers.get(chosen);
             if (chosen < 3 && !open[chosen]) {
@@ -224,12 +224,13 @@ final class Oddities {
     }
 
     /**
-     * Fills a compacted topic whose segments end where its records' times jump, in transactions too, some of them aborted, and waits until
-     * of each key only the last record is left: a log full of gaps, and of batches with nothing in them.
+     * Fills a compacted topic, partly in transactions, some of which are aborted, and waits until only the last record of each key is left:
+     * a log full of gaps and of empty batches. Jumps in the records' timestamps end its segments.
      */
     static boolean compacted(String brokers, String topic, long seed, String codecs) throws Exception {
         Oddities oddities = new Oddities(brokers, topic, seed, codecs);
-        // Ahead of the markers of transactions, whose time is the broker's: a segment is ended by what is later than its first record.
+        // Ahead of the transaction markers, which have the broker's time: a segment is rolled by a timestamp that is later than that of its
+        // first record.
         long time = System.currentTimeMillis() + 10_000;
         int keys = 60;
         List<KafkaProducer<byte[], byte[]>> producers = new ArrayList<>();
@@ -239,7 +240,7 @@ final class Oddities {
         }
         producers.get(0).initTransactions();
         producers.get(1).initTransactions();
-        for (int round = 0; round < 100; round++) {
+        for (int step = 0; step < 100; step++) {
             int chosen = oddities.random.nextInt(producers.size());
             KafkaProducer<byte[], byte[]> producer = producers.get(chosen);
             if (chosen < 2) {
@@ -340,7 +341,7 @@ final class Oddities {
     private KafkaProducer<byte[], byte[]> producer(String codec, Map<String, String> more) {
         Map<String, Object> settings = new HashMap<>(Map.of(
                 "bootstrap.servers", brokers, "acks", "all", "compression.type", codec, "linger.ms", "100",
-                // So that thousands of records, or some megabytes that a codec makes small, are one batch.
+                // Large enough for thousands of records, or some compressible megabytes, in one batch.
                 "batch.size", codec.equals("none") ? "1000000" : "10000000", "max.request.size", "20000000", "buffer.memory", "100000000"));
         settings.putAll(more);
         return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());

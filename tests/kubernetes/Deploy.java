@@ -18,7 +18,6 @@ import io.fabric8.kubernetes.client.server.mock.KubernetesServer;
 import io.fabric8.kubernetes.client.utils.Serialization;
 import java.io.IOException;
 import java.io.Reader;
-import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -31,7 +30,6 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.TreeMap;
 import java.util.UUID;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.stream.Collectors;
 import org.springframework.cloud.deployer.resource.docker.DockerResource;
 import org.springframework.cloud.deployer.spi.core.AppDefinition;
@@ -40,14 +38,14 @@ import org.springframework.cloud.deployer.spi.kubernetes.KubernetesAppDeployer;
 import org.springframework.cloud.deployer.spi.kubernetes.KubernetesDeployerProperties;
 
 /**
- * Has Data Flow's own deployer ask an API server for the stream's pods, and writes down what a kubelet would make of them. For each pod
- * there is a folder: `environment` and `arguments` (each ended by a NUL), `probes` (a line for each: name, port, path), `uid`, and
- * `pod.yaml` for whoever reads it. What is not as expected ends with exit code 1.
+ * Lets Data Flow's own deployer send the stream's pods to an API server, and writes for each pod what a kubelet would do with it. The
+ * folder of a pod contains `environment` and `arguments` (entries ended by NUL), `probes` (one line each: name, port, path), `uid`, and
+ * `pod.yaml` for human readers. A failed check ends with exit code 1.
  */
 public final class Deploy {
     private static final String STREAM = "timeStampStream";
     private static final String DEPLOYER = "spring.cloud.deployer.kubernetes.";
-    /** What only the local platform adds; and the brokers, which are in the environment here. */
+    /** Properties that only the local platform adds; and the brokers, which are in the environment here. */
     private static final List<String> LOCAL = List.of(
             "endpoints.jmx.unique-names",
             "endpoints.shutdown.enabled",
@@ -63,36 +61,39 @@ public final class Deploy {
     public static void main(String[] args) throws Exception {
         boolean good = switch (args[0]) {
             case "pods" -> {
-                for (int i = 5; i < args.length; i++) {
+                for (int i = 6; i < args.length; i++) {
                     String[] how = args[i].split(":");
-                    pod(Path.of(args[1]), Path.of(args[2]), args[3], Path.of(args[4]).resolve(how[0]), how[1], how[2]);
+                    int port = Integer.parseInt(args[4]) + i - 6;
+                    pod(Path.of(args[1]), Path.of(args[2]), args[3], port, Path.of(args[5]).resolve(how[0]), how[1], how[2]);
                 }
                 yield true;
             }
             case "effective" -> effective(Path.of(args[1]), Path.of(args[2]));
             case "indexed" -> indexed(Path.of(args[1]), Path.of(args[2]));
-            case "manifests" -> manifests(Path.of(args[1]), Path.of(args[2]), args[3], Path.of(args[4]));
+            case "manifests" -> manifests(Path.of(args[1]), Path.of(args[2]), args[3], args[4], Path.of(args[5]));
             case "self-test" -> selfTest(Path.of(args[1]), Path.of(args[2]), Path.of(args[3]), Path.of(args[4]));
             default -> throw new IllegalArgumentException(args[0]);
         };
         System.exit(good ? 0 : 1);
     }
 
-    // --- what Data Flow asks for ------------------------------------------------------------------------------------------------------
+    // --- Data Flow's requests ---------------------------------------------------------------------------------------------------------
 
-    /** The two kinds of properties that a deployment comes with. */
+    /** Application properties and deployment properties. */
     private record Request(Map<String, String> app, Map<String, String> deployment) {}
 
-    /** A pod of an entry point style; or of the style `recipe`: with no deployment properties but the recipe's. */
-    private static void pod(Path deployment, Path captured, String brokers, Path folder, String label, String style) throws Exception {
+    /** Writes a pod with an entry point style; or with the style `recipe`, which has only the recipe's deployment properties. */
+    private static void pod(Path deployment, Path captured, String brokers, int port, Path folder, String label, String style)
+            throws Exception {
         Request request = request(deployment, captured, label);
-        request.app.put("server.port", freePort());
+        request.app.put("server.port", String.valueOf(port));
         String platform = brokers;
         if (style.equals("recipe")) {
             request.deployment.keySet().removeIf(name -> name.startsWith(DEPLOYER));
         } else {
             request.deployment.put(DEPLOYER + "entryPointStyle", style);
-            // Names with capitals and dashes, which the style `shell` leaves hard to read. The router finds no broker without the first.
+            // Names with capitals and dashes, which the style `shell` makes hard to recognise. Without the first, the router finds no
+            // broker.
             platform = brokers.substring(0, brokers.indexOf(':'));
             request.app.put("spring.cloud.stream.kafka.binder.defaultBrokerPort", brokers.substring(platform.length() + 1));
             request.app.put("management.endpoint.health.show-details", "always");
@@ -103,18 +104,7 @@ public final class Deploy {
         }
     }
 
-    /** For the pods here share an address. It is below those that the system gives to outgoing connections. */
-    private static String freePort() {
-        while (true) {
-            try (ServerSocket socket = new ServerSocket(ThreadLocalRandom.current().nextInt(20000, 32000))) {
-                return String.valueOf(socket.getLocalPort());
-            } catch (IOException e) {
-                // Somebody has it: another one.
-            }
-        }
-    }
-
-    /** As Data Flow makes them of a deployment's properties, for an application of type `app` that has this label. */
+    /** Splits a deployment's properties as Data Flow does, for an application of type `app` with this label. */
     private static Request request(Path deployment, Path captured, String label) throws IOException {
         Map<String, String> app = new TreeMap<>();
         new ObjectMapper().readTree(captured.toFile()).fields().forEachRemaining(field -> {
@@ -148,7 +138,7 @@ public final class Deploy {
         return new Request(app, deployer);
     }
 
-    /** An API server, empty at first, and the deployer with the brokers in its platform's environment, as Data Flow is installed. */
+    /** An empty API server, and the deployer with the brokers in its platform's environment, as in an installation of Data Flow. */
     private static final class Cluster implements AutoCloseable {
         private final KubernetesServer server = new KubernetesServer(false, true);
         final KubernetesClient client;
@@ -181,9 +171,9 @@ public final class Deploy {
         }
     }
 
-    // --- what a kubelet makes of it -----------------------------------------------------------------------------------------------
+    // --- the kubelet's view -------------------------------------------------------------------------------------------------------
 
-    /** Writes down how the pod's one container is started and asked. */
+    /** Writes how the pod's container is started and probed. */
     private static void kubelet(Path folder, PodTemplateSpec pod, List<Service> services) throws IOException {
         Files.createDirectories(folder);
         Files.writeString(folder.resolve("pod.yaml"), Serialization.asYaml(pod));
@@ -192,7 +182,7 @@ public final class Deploy {
         Files.writeString(folder.resolve("uid"), uid);
         write(folder.resolve("arguments"), container.getArgs());
 
-        // The container's own variables win over those that every pod is given.
+        // The container's own variables override those that every pod gets.
         Map<String, String> environment = new LinkedHashMap<>();
         environment.put("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         environment.put("HOSTNAME", STREAM.toLowerCase(Locale.ROOT) + "-5d4f8c7b9-x2x4z");
@@ -216,7 +206,7 @@ public final class Deploy {
         Files.write(folder.resolve("probes"), probes);
     }
 
-    /** The variables that tell a pod of a Service. */
+    /** Adds the variables by which a pod finds a Service. */
     private static void link(Map<String, String> environment, String service, int port) {
         String name = service.toUpperCase(Locale.ROOT).replace('-', '_');
         environment.put(name + "_SERVICE_HOST", "10.96.0.1");
@@ -248,9 +238,9 @@ public final class Deploy {
         }
     }
 
-    // --- judgements -------------------------------------------------------------------------------------------------------------------
+    // --- checks -----------------------------------------------------------------------------------------------------------------------
 
-    /** Whether each line for the deployer changes what it asks for: it takes any name, and says nothing of those that it does not know. */
+    /** Checks that each deployer property changes the request: the deployer silently ignores names that it does not know. */
     private static boolean effective(Path deployment, Path captured) throws Exception {
         boolean good = true;
         int lines = 0;
@@ -268,7 +258,7 @@ public final class Deploy {
             }
             require(deployer.keySet().stream().anyMatch(name -> name.startsWith(DEPLOYER)), "nothing for " + label);
         }
-        System.out.println(lines + " deployment properties judged");
+        System.out.println(lines + " deployment properties checked");
         return good;
     }
 
@@ -288,8 +278,8 @@ public final class Deploy {
     }
 
     /**
-     * A StatefulSet instead of a Deployment: the instance's index comes in /config/application.properties, from an init container, and in
-     * neither arguments nor environment.
+     * Checks that an indexed application becomes a StatefulSet instead of a Deployment, and gets its instance index from
+     * /config/application.properties, which an init container writes, and from neither arguments nor environment.
      */
     private static boolean indexed(Path deployment, Path captured) throws Exception {
         Request request = request(deployment, captured, "python-router");
@@ -321,13 +311,14 @@ public final class Deploy {
         return true;
     }
 
-    /** Whether the manifests agree, and Kubernetes knows the first one's fields; and how its container is started, on topics of its own. */
-    private static boolean manifests(Path router, Path keda, String brokers, Path folder) throws IOException {
+    /**
+     * Checks that the manifests agree and that Kubernetes knows the fields of the first one, and writes its pod, with topics of its own.
+     */
+    private static boolean manifests(Path router, Path keda, String brokers, String port, Path folder) throws IOException {
         Deployment deployment = strict(Files.readString(router));
         agree(deployment, new ObjectMapper(new YAMLFactory()).readTree(keda.toFile()));
         PodTemplateSpec pod = deployment.getSpec().getTemplate();
         Container container = container(pod);
-        String port = freePort();
         container.setArgs(container.getArgs().stream()
                 .map(argument -> argument.replace("kafka-broker:9092", brokers).replace("server.port=8080", "server.port=" + port))
                 .map(argument -> argument.replaceFirst("Dest$", "Manifest"))
@@ -340,7 +331,7 @@ public final class Deploy {
         return true;
     }
 
-    /** The model keeps fields that it does not know, as a server of a later version may have them. Here such a field is a mistake. */
+    /** Parses a Deployment. The model accepts unknown fields, since later servers may add some; here an unknown field is a mistake. */
     private static Deployment strict(String text) throws IOException {
         ObjectMapper mapper = new ObjectMapper(new YAMLFactory());
         mapper.enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES);
@@ -374,29 +365,29 @@ public final class Deploy {
         same(metadata.get("bootstrapServers"), arguments.get("spring.cloud.stream.kafka.binder.brokers"));
         same(metadata.get("topic"), arguments.get("spring.cloud.stream.bindings.input.destination"));
         same(metadata.get("consumerGroup"), arguments.get("spring.cloud.stream.bindings.input.group"));
-        metadata.forEach(value -> require(value.isTextual(), "KEDA takes texts only: " + metadata));
+        metadata.forEach(value -> require(value.isTextual(), "KEDA accepts only strings: " + metadata));
     }
 
     private static void same(JsonNode value, String expected) {
         require(value != null && value.asText().equals(expected), value + " is not " + expected);
     }
 
-    /** A judgement that cannot fail proves nothing: mistakes are planted, and each must be seen. */
+    /** Plants mistakes, each of which the checks must find: a check that cannot fail proves nothing. */
     private static boolean selfTest(Path deployment, Path captured, Path router, Path keda) throws Exception {
         String text = Files.readString(router);
         Deployment good = strict(text);
         JsonNode scaler = new ObjectMapper(new YAMLFactory()).readTree(keda.toFile());
         agree(good, scaler);
-        boolean seen = changes(deployment, captured, "python-router", DEPLOYER + "startupHttpProbePath")
+        boolean found = changes(deployment, captured, "python-router", DEPLOYER + "startupHttpProbePath")
                 && !changes(deployment, captured, "python-router", DEPLOYER + "startupHttpProbPath");
         for (String field : List.of("replicas:", "seccompProfile:", "httpGet:", "periodSeconds:", "limits:", "drop:")) {
             require(text.contains(field), "no " + field);
             try {
                 strict(text.replaceFirst(field, "x" + field));
-                System.out.println("NOT SEEN: x" + field);
-                seen = false;
+                System.out.println("NOT FOUND: x" + field);
+                found = false;
             } catch (IOException e) {
-                System.out.println("seen: x" + field);
+                System.out.println("found: x" + field);
             }
         }
         for (String value : List.of("topic", "consumerGroup", "bootstrapServers", "maxReplicaCount")) {
@@ -404,12 +395,12 @@ public final class Deploy {
             ((ObjectNode) wrong.findParent(value)).put(value, "other");
             try {
                 agree(good, wrong);
-                System.out.println("NOT SEEN: another " + value);
-                seen = false;
+                System.out.println("NOT FOUND: another " + value);
+                found = false;
             } catch (IllegalStateException e) {
-                System.out.println("seen: another " + value);
+                System.out.println("found: another " + value);
             }
         }
-        return seen;
+        return found;
     }
 }

@@ -14,17 +14,17 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
- * Sends the same values to two routers and compares what they made of them. All topics have one partition. Each command is a line on
- * standard output; a comparison that finds a difference ends with exit code 1.
+ * Sends the same values to two routers and compares their outputs. All topics have one partition. Each command prints one line to standard
+ * output; a comparison that finds a difference ends with exit code 1.
  */
 public final class Differential {
     private static final Duration PATIENCE = Duration.ofSeconds(180);
-    /** Sent until a router that begins with what comes next has begun; never compared. */
+    /** Value that is sent until a router that starts at the end of the topic reads it; never compared. */
     private static final String MARKER = "marker ";
     private static final List<String> PREFIXES = List.of("Even timestamp: ", "Odd timestamp:");
 
-    public static void main(String[] args) throws Exception {
-        boolean good = switch (args[0]) {
+    static boolean run(String[] args) throws Exception {
+        return switch (args[0]) {
             case "begin" -> begin(args[1], args[2], args[3], args[4]);
             case "produce" -> produce(args[1], args[2], Long.parseLong(args[3]), Integer.parseInt(args[4]));
             case "send" -> send(args[1], args[2], args[3]);
@@ -33,10 +33,9 @@ public final class Differential {
             case "self-test" -> selfTest();
             default -> throw new IllegalArgumentException(args[0]);
         };
-        System.exit(good ? 0 : 1);
     }
 
-    /** Sends markers until both outputs have got a new record: from then on all that is sent is read. */
+    /** Sends markers until both outputs have a new record: from then on everything that is sent is read. */
     private static boolean begin(String brokers, String input, String even, String odd) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = producer(brokers);
                 KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
@@ -55,7 +54,7 @@ public final class Differential {
         return false;
     }
 
-    /** So many values that end in a digit, with tombstones in between. */
+    /** Produces values that end in a digit, with tombstones in between. */
     private static boolean produce(String brokers, String input, long seed, int count) {
         Random random = new Random(seed);
         try (KafkaProducer<byte[], byte[]> producer = producer(brokers)) {
@@ -96,7 +95,7 @@ public final class Differential {
         return bytes;
     }
 
-    /** A value in hexadecimal. */
+    /** Sends one value, given in hexadecimal. */
     private static boolean send(String brokers, String input, String value) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = producer(brokers)) {
             producer.send(new ProducerRecord<>(input, java.util.HexFormat.of().parseHex(value))).get();
@@ -104,7 +103,7 @@ public final class Differential {
         return true;
     }
 
-    /** Waits until the outputs have as many values as the input has to route. */
+    /** Waits until the outputs have as many values as the input has routable ones. */
     private static boolean await(String brokers, String input, String even, String odd) {
         long expected = routable(brokers, input, 0) + routable(brokers, input, 1);
         long found = 0;
@@ -123,7 +122,7 @@ public final class Differential {
         return found >= expected;
     }
 
-    /** How many of the input's values have this parity; markers are none of them, nor is what cannot be routed. */
+    /** Returns the number of input values with this parity, without markers and values that cannot be routed. */
     private static long routable(String brokers, String input, int parity) {
         return read(brokers, input).stream()
                 .filter(value -> value.length > 0 && value[value.length - 1] >= '0' && value[value.length - 1] <= '9')
@@ -131,7 +130,7 @@ public final class Differential {
                 .count();
     }
 
-    /** Compares two topics, that of the one router and that of the other: the same values, byte for byte, in the same order. */
+    /** Compares the topics of the two routers: the same values, byte for byte, in the same order. */
     private static boolean compare(String brokers, String input, String one, String other) {
         List<byte[]> first = read(brokers, one);
         List<byte[]> second = read(brokers, other);
@@ -154,35 +153,35 @@ public final class Differential {
         return java.util.HexFormat.of().formatHex(value, 0, Math.min(40, value.length)) + " (" + value.length + " bytes)";
     }
 
-    /** A comparison that cannot fail proves nothing: differences are planted, and each must be seen. */
+    /** Plants differences, each of which the comparison must find: a comparison that cannot fail proves nothing. */
     private static boolean selfTest() {
         Random random = new Random(1);
         List<byte[]> values = new ArrayList<>();
         for (int i = 0; i < 100; i++) {
             values.add((PREFIXES.get(i % 2) + i).getBytes(StandardCharsets.UTF_8));
         }
-        boolean good = judged("nothing", values, list -> {}, false);
-        good &= judged("a wrong byte", values, list -> list.set(50, bytes(random, list.get(50).length)), true);
-        good &= judged("another prefix", values, list -> list.set(51, "Odd timestamp: 51".getBytes(StandardCharsets.UTF_8)), true);
-        good &= judged("a byte more", values, list -> list.set(50, Arrays.copyOf(list.get(50), list.get(50).length + 1)), true);
-        good &= judged("a loss", values, list -> list.remove(50), true);
-        good &= judged("a loss at the end", values, list -> list.remove(99), true);
-        good &= judged("a double", values, list -> list.add(51, list.get(50)), true);
-        good &= judged("a double at the end", values, list -> list.add(list.get(99)), true);
-        good &= judged("a reordering", values, list -> list.add(50, list.remove(52)), true);
+        boolean good = detects("nothing", values, list -> {}, false);
+        good &= detects("a wrong byte", values, list -> list.set(50, bytes(random, list.get(50).length)), true);
+        good &= detects("another prefix", values, list -> list.set(51, "Odd timestamp: 51".getBytes(StandardCharsets.UTF_8)), true);
+        good &= detects("a byte more", values, list -> list.set(50, Arrays.copyOf(list.get(50), list.get(50).length + 1)), true);
+        good &= detects("a loss", values, list -> list.remove(50), true);
+        good &= detects("a loss at the end", values, list -> list.remove(99), true);
+        good &= detects("a double", values, list -> list.add(51, list.get(50)), true);
+        good &= detects("a double at the end", values, list -> list.add(list.get(99)), true);
+        good &= detects("a reordering", values, list -> list.add(50, list.remove(52)), true);
         return good;
     }
 
-    private static boolean judged(String planted, List<byte[]> values, Consumer<List<byte[]>> fault, boolean differs) {
+    private static boolean detects(String planted, List<byte[]> values, Consumer<List<byte[]>> fault, boolean differs) {
         List<byte[]> faulty = new ArrayList<>(values);
         fault.accept(faulty);
         String difference = difference(values, faulty);
         boolean good = (difference != null) == differs;
-        System.out.println((good ? "seen: " : "NOT SEEN: ") + planted + ": " + difference);
+        System.out.println((good ? "found: " : "NOT FOUND: ") + planted + ": " + difference);
         return good;
     }
 
-    /** What the topic has now, without tombstones and markers. */
+    /** Returns the current values of the topic, without tombstones and markers. */
     private static List<byte[]> read(String brokers, String topic) {
         List<byte[]> values = new ArrayList<>();
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers)) {
@@ -206,7 +205,7 @@ public final class Differential {
         return text.startsWith(MARKER) || PREFIXES.stream().anyMatch(prefix -> text.startsWith(prefix + MARKER));
     }
 
-    /** 0 where there is no such topic yet. */
+    /** Returns the end offset; 0 if the topic does not exist yet. */
     private static long end(KafkaConsumer<byte[], byte[]> consumer, String topic) {
         TopicPartition partition = new TopicPartition(topic, 0);
         return consumer.listTopics().containsKey(topic) ? consumer.endOffsets(List.of(partition)).get(partition) : 0;

@@ -1,4 +1,3 @@
-import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -11,7 +10,6 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Random;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -24,8 +22,8 @@ import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * The judge of the recipe's stream: what the topics hold and what the loggers printed, read with Apache Kafka's own client. A judgement
- * that is not as expected ends with exit code 1.
+ * Checks the recipe's stream: the records of the topics, read with Apache Kafka's own client, and the lines that the log sinks printed. A
+ * failed check ends with exit code 1.
  */
 public final class Stream {
     private static final List<String> HEADERS =
@@ -34,44 +32,16 @@ public final class Stream {
     private static final String EVEN = "Even timestamp: ";
     private static final String ODD = "Odd timestamp:";
 
-    public static void main(String[] args) throws Exception {
-        boolean good = switch (args[0]) {
-            case "ports" -> ports(Integer.parseInt(args[1]));
+    static boolean run(String[] args) throws Exception {
+        return switch (args[0]) {
             case "clean" -> clean(args[1], args[2]);
             case "check" -> check(args);
             case "self-test" -> selfTest();
             default -> throw new IllegalArgumentException(args[0]);
         };
-        System.exit(good ? 0 : 1);
     }
 
-    /**
-     * The first of so many ports in a row that are free now. They are below those that the system hands out by itself, because the deployer
-     * takes its own out of them much later.
-     */
-    private static boolean ports(int count) throws Exception {
-        String handedOut = Files.readString(Path.of("/proc/sys/net/ipv4/ip_local_port_range"));
-        int end = Math.max(20_000, Integer.parseInt(handedOut.trim().split("\\s+")[0]));
-        int first;
-        do {
-            first = new Random().nextInt(10_000, end - count);
-        } while (!areFree(first, count));
-        System.out.println(first);
-        return true;
-    }
-
-    private static boolean areFree(int first, int count) {
-        for (int port = first; port < first + count; port++) {
-            try {
-                new ServerSocket(port).close();
-            } catch (java.io.IOException e) {
-                return false;
-            }
-        }
-        return true;
-    }
-
-    /** Deletes all topics and the group, for the next stream of the same names. */
+    /** Deletes all topics and the group, for the next stream with the same names. */
     private static boolean clean(String brokers, String group) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             admin.deleteConsumerGroups(List.of(group)).all().get();
@@ -84,41 +54,41 @@ public final class Stream {
     }
 
     /**
-     * brokers, group, whether the loggers print "all" or from the "latest" record on, how often the time source was started again, how many
-     * seconds the last undeployment took, the loggers' log files.
+     * Arguments: brokers; group; whether the log sinks start at the first record, "all", or at the "latest"; number of restarts of the time
+     * source; duration of the last undeployment in seconds; log files of the log sinks.
      */
     private static boolean check(String[] args) throws Exception {
         String brokers = args[1];
-        Seen seen = new Seen();
-        seen.time.addAll(read(brokers, "timeDest"));
-        seen.even.addAll(read(brokers, "evenDest"));
-        seen.odd.addAll(read(brokers, "oddDest"));
+        Observed observed = new Observed();
+        observed.time.addAll(read(brokers, "timeDest"));
+        observed.even.addAll(read(brokers, "evenDest"));
+        observed.odd.addAll(read(brokers, "oddDest"));
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             Map<TopicPartition, OffsetAndMetadata> offsets =
                     admin.listConsumerGroupOffsets(args[2]).partitionsToOffsetAndMetadata().get();
             offsets.forEach((partition, offset) -> {
                 if (partition.topic().equals("timeDest")) {
-                    seen.committed.put(partition.partition(), offset.offset());
+                    observed.committed.put(partition.partition(), offset.offset());
                 }
             });
         }
-        seen.fromStart = args[3].equals("all");
-        seen.restarts = Integer.parseInt(args[4]);
-        seen.tail = Integer.parseInt(args[5]);
+        observed.fromStart = args[3].equals("all");
+        observed.restarts = Integer.parseInt(args[4]);
+        observed.tail = Integer.parseInt(args[5]);
         for (String file : Arrays.copyOfRange(args, 6, args.length)) {
-            (file.contains(".evenLogger-") ? seen.evenLines : seen.oddLines).addAll(Files.readAllLines(Path.of(file)));
+            (file.contains(".evenLogger-") ? observed.evenLines : observed.oddLines).addAll(Files.readAllLines(Path.of(file)));
         }
-        List<String> faults = seen.faults();
-        seen.time.stream()
+        List<String> faults = observed.faults();
+        observed.time.stream()
                 .collect(Collectors.groupingBy(Entry::headers, Collectors.counting()))
                 .forEach((headers, count) -> System.out.println(count + " timestamps with the headers " + headers));
-        System.out.println(seen.report());
+        System.out.println(observed.report());
         faults.forEach(fault -> System.out.println("WRONG: " + fault));
         return faults.isEmpty();
     }
 
     private record Entry(int partition, long offset, long timestamp, String key, String value, List<String> headers) {
-        /** Everything that the router keeps, with another value. */
+        /** The parts of the record that the router keeps, with another value. */
         List<Object> content(String value) {
             return Arrays.asList(timestamp, key, value, headers);
         }
@@ -132,18 +102,18 @@ public final class Stream {
         }
     }
 
-    private static final class Seen {
+    private static final class Observed {
         final List<Entry> time = new ArrayList<>();
         final List<Entry> even = new ArrayList<>();
         final List<Entry> odd = new ArrayList<>();
-        /** Up to where the router has read each partition of the time. What is behind came after its end. */
+        /** Committed offset of each partition of the time topic. Records above it arrived after the router's end. */
         final Map<Integer, Long> committed = new HashMap<>();
         final List<String> evenLines = new ArrayList<>();
         final List<String> oddLines = new ArrayList<>();
-        /** Whether the loggers print their topics from the first record on; an anonymous consumer begins with the latest one. */
+        /** True if the log sinks start at the first record; an anonymous consumer starts at the latest. */
         boolean fromStart;
         int restarts;
-        /** The apps end one after the other: the last records, of this many seconds, need not have been printed. */
+        /** Seconds at the end whose records need not be printed, because the applications end one after the other. */
         int tail;
 
         private final StringBuilder summary = new StringBuilder();
@@ -162,7 +132,7 @@ public final class Stream {
             return summary.toString();
         }
 
-        /** A fixed delay of a second drifts, so that a second is skipped now and then, but never two. */
+        /** Checks the time source. Its fixed delay of a second drifts, so a second can be skipped, but never two in a row. */
         private void source(List<String> faults) {
             int skips = 0;
             int breaks = 0;
@@ -189,7 +159,9 @@ public final class Stream {
             summary.append(time.size() + " timestamps in " + seconds + " s, " + skips + " seconds skipped");
         }
 
-        /** Each timestamp that the router has read is in one of its topics, as it was but for the value's prefix, and once. */
+        /**
+         * Checks that each timestamp that the router has read is exactly once in one of its outputs, unchanged but for the value's prefix.
+         */
         private void router(List<String> faults) {
             Map<List<Object>, Integer> evenDue = new HashMap<>();
             Map<List<Object>, Integer> oddDue = new HashMap<>();
@@ -203,9 +175,9 @@ public final class Stream {
                     oddDue.merge(entry.content(ODD + entry.value), 1, Integer::sum);
                 }
             }
-            int doubled = routed(faults, "evenDest", evenDue, even) + routed(faults, "oddDest", oddDue, odd);
-            summary.append(String.format("; %d even, %d odd, %d doubled, %d after the router's end",
-                    even.size(), odd.size(), doubled, late));
+            int duplicated = routed(faults, "evenDest", evenDue, even) + routed(faults, "oddDest", oddDue, odd);
+            summary.append(String.format("; %d even, %d odd, %d duplicated, %d after the router's end",
+                    even.size(), odd.size(), duplicated, late));
             if (late > tail) {
                 faults.add(late + " timestamps after the router's end");
             }
@@ -213,14 +185,14 @@ public final class Stream {
 
         private static int routed(List<String> faults, String topic, Map<List<Object>, Integer> due, List<Entry> found) {
             Map<List<Object>, Integer> open = new HashMap<>(due);
-            int doubled = 0;
+            int duplicated = 0;
             for (Entry entry : found) {
                 List<Object> content = entry.content(entry.value);
                 if (!due.containsKey(content)) {
                     faults.add("unexpected in " + topic + ": " + entry);
                 } else if (open.merge(content, -1, Integer::sum) < 0) {
-                    doubled++;
-                    faults.add("doubled in " + topic + ": " + entry);
+                    duplicated++;
+                    faults.add("duplicated in " + topic + ": " + entry);
                 }
             }
             open.forEach((content, count) -> {
@@ -228,10 +200,10 @@ public final class Stream {
                     faults.add("missing in " + topic + ": " + content);
                 }
             });
-            return doubled;
+            return duplicated;
         }
 
-        /** The logger has printed its topic in order, from its beginning on, or from the record that it began with. */
+        /** Checks that a log sink has printed its topic in order, from the first record or from the one at which it started. */
         private void logger(List<String> faults, String name, List<Entry> topic, List<String> lines, Pattern form) {
             List<String> printed = new ArrayList<>();
             for (String line : lines) {
@@ -259,67 +231,67 @@ public final class Stream {
         }
     }
 
-    /** A comparison that cannot fail proves nothing: faults are planted, and each must be seen. */
+    /** Plants faults, each of which the checks must find: a check that cannot fail proves nothing. */
     private static boolean selfTest() {
-        boolean good = planted("nothing", seen -> {}, "");
-        good &= planted("a skipped second", seen -> skip(seen, 1), "");
-        good &= planted("two skipped seconds", seen -> skip(seen, 2), "3 s from");
-        good &= planted("a time twice", seen -> skip(seen, -1), "0 s from");
-        good &= planted("too little time", seen -> seen.time.subList(50, 62).clear(), "only 49 s of time");
-        good &= planted("other headers", seen -> seen.time.set(7, with(seen.time.get(7), List.of("a=b"))), "headers [a=b]");
-        good &= planted("a loss", seen -> seen.even.remove(7), "missing in evenDest");
-        good &= planted("a double", seen -> seen.odd.add(seen.odd.get(7)), "doubled in oddDest");
-        good &= planted("the wrong topic", seen -> seen.odd.add(seen.even.remove(7)), "unexpected in oddDest");
-        good &= planted("lost headers", seen -> seen.even.set(7, with(seen.even.get(7), List.of())), "unexpected in evenDest");
-        good &= planted("routed, not committed", seen -> seen.committed.put(0, 61L), "unexpected in oddDest");
-        good &= planted("a long tail", seen -> seen.committed.put(0, 50L), "12 timestamps after the router's end");
-        good &= planted("a line of the other logger", seen -> seen.evenLines.add(7, seen.oddLines.get(7)), "even logger: INFO: Odd");
-        good &= planted("a missing line", seen -> seen.evenLines.remove(7), "even logger: line 8 should not be");
-        good &= planted("a missing first line", seen -> seen.evenLines.remove(0), "even logger: line 1 should not be");
-        good &= planted("a doubled line", seen -> seen.oddLines.add(7, seen.oddLines.get(7)), "odd logger: line 9 should not be");
-        good &= planted("last lines", seen -> seen.oddLines.subList(29, 31).clear(), "");
-        good &= planted("too many last lines", seen -> seen.oddLines.subList(20, 31).clear(), "the last 11 records are not printed");
-        good &= planted("no lines", seen -> seen.oddLines.clear(), "the last 31 records are not printed");
+        boolean good = planted("nothing", observed -> {}, "");
+        good &= planted("a skipped second", observed -> skip(observed, 1), "");
+        good &= planted("two skipped seconds", observed -> skip(observed, 2), "3 s from");
+        good &= planted("a time twice", observed -> skip(observed, -1), "0 s from");
+        good &= planted("too little time", observed -> observed.time.subList(50, 62).clear(), "only 49 s of time");
+        good &= planted("other headers", observed -> observed.time.set(7, with(observed.time.get(7), List.of("a=b"))), "headers [a=b]");
+        good &= planted("a loss", observed -> observed.even.remove(7), "missing in evenDest");
+        good &= planted("a double", observed -> observed.odd.add(observed.odd.get(7)), "duplicated in oddDest");
+        good &= planted("the wrong topic", observed -> observed.odd.add(observed.even.remove(7)), "unexpected in oddDest");
+        good &= planted("lost headers", observed -> observed.even.set(7, with(observed.even.get(7), List.of())), "unexpected in evenDest");
+        good &= planted("routed, not committed", observed -> observed.committed.put(0, 61L), "unexpected in oddDest");
+        good &= planted("a long tail", observed -> observed.committed.put(0, 50L), "12 timestamps after the router's end");
+        good &= planted("a line of the other logger", observed -> observed.evenLines.add(7, observed.oddLines.get(7)), "even logger: INFO: Odd");
+        good &= planted("a missing line", observed -> observed.evenLines.remove(7), "even logger: line 8 should not be");
+        good &= planted("a missing first line", observed -> observed.evenLines.remove(0), "even logger: line 1 should not be");
+        good &= planted("a duplicated line", observed -> observed.oddLines.add(7, observed.oddLines.get(7)), "odd logger: line 9 should not be");
+        good &= planted("last lines", observed -> observed.oddLines.subList(29, 31).clear(), "");
+        good &= planted("too many last lines", observed -> observed.oddLines.subList(20, 31).clear(), "the last 11 records are not printed");
+        good &= planted("no lines", observed -> observed.oddLines.clear(), "the last 31 records are not printed");
         return good;
     }
 
-    private static boolean planted(String name, java.util.function.Consumer<Seen> fault, String expected) {
-        Seen seen = new Seen();
-        seen.fromStart = true;
-        seen.tail = 5;
-        fill(seen, i -> i);
-        fault.accept(seen);
-        List<String> faults = seen.faults();
+    private static boolean planted(String name, java.util.function.Consumer<Observed> fault, String expected) {
+        Observed observed = new Observed();
+        observed.fromStart = true;
+        observed.tail = 5;
+        fill(observed, i -> i);
+        fault.accept(observed);
+        List<String> faults = observed.faults();
         boolean good = expected.isEmpty() ? faults.isEmpty() : faults.stream().anyMatch(found -> found.contains(expected));
-        System.out.println((good ? "seen: " : "NOT SEEN: ") + name + ": " + faults);
+        System.out.println((good ? "found: " : "NOT FOUND: ") + name + ": " + faults);
         return good;
     }
 
-    /** So many seconds are left out in the middle. */
-    private static void skip(Seen seen, int seconds) {
-        for (List<?> list : List.of(seen.time, seen.even, seen.odd, seen.evenLines, seen.oddLines)) {
+    /** Leaves out seconds in the middle. */
+    private static void skip(Observed observed, int seconds) {
+        for (List<?> list : List.of(observed.time, observed.even, observed.odd, observed.evenLines, observed.oddLines)) {
             list.clear();
         }
-        fill(seen, i -> i < 33 ? i : i + seconds);
+        fill(observed, i -> i < 33 ? i : i + seconds);
     }
 
-    private static void fill(Seen seen, java.util.function.IntUnaryOperator seconds) {
+    private static void fill(Observed observed, java.util.function.IntUnaryOperator seconds) {
         for (int i = 0; i < 62; i++) {
             String value = LocalDateTime.of(2026, 11, 23, 17, 56, 0).plusSeconds(seconds.applyAsInt(i)).format(TIME);
             Entry entry = new Entry(0, i, i, null, value, HEADERS);
-            seen.time.add(entry);
+            observed.time.add(entry);
             String routed = (entry.isEven() ? EVEN : ODD) + value;
-            (entry.isEven() ? seen.even : seen.odd).add(new Entry(0, i, i, null, routed, HEADERS));
-            (entry.isEven() ? seen.evenLines : seen.oddLines).add("INFO: " + routed);
+            (entry.isEven() ? observed.even : observed.odd).add(new Entry(0, i, i, null, routed, HEADERS));
+            (entry.isEven() ? observed.evenLines : observed.oddLines).add("INFO: " + routed);
         }
-        seen.committed.put(0, 62L);
+        observed.committed.put(0, 62L);
     }
 
     private static Entry with(Entry entry, List<String> headers) {
         return new Entry(entry.partition, entry.offset, entry.timestamp, entry.key, entry.value, headers);
     }
 
-    /** All records of a topic that are there now, those of a partition in their order. */
+    /** Returns all current records of a topic, those of a partition in order. */
     private static List<Entry> read(String brokers, String topic) {
         List<Entry> entries = new ArrayList<>();
         Map<String, Object> settings = Map.of("bootstrap.servers", brokers, "allow.auto.create.topics", "false");

@@ -17,22 +17,22 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * Finds by their numbers what a fault did to records: read by Kafka's own consumer, compared by nothing of the router's and nothing of the
- * other suites' judge.
+ * Finds lost, duplicated and reordered records by their numbers. It reads with Kafka's own consumer, and shares no code with the router or
+ * with the other suites' checker.
  *
- * <p>A value begins with ten digits, its number, and is there once in the input. It belongs, behind its prefix, in the lane that its last
- * byte says, or unchanged among the dead letters.
+ * <p>A value begins with its number, ten digits, which is unique in the input. Its last byte decides on the output: the even or odd topic,
+ * where it follows the prefix, or the dead-letter topic, where it is unchanged.
  */
 public final class Checker {
     private static final int DIGITS = 10;
 
-    public static void main(String[] args) throws Exception {
-        boolean good = args[0].equals("self-test") ? selfTest() : check(args[1], args[2], args[3], args[4], args[5], args[6]);
-        System.exit(good ? 0 : 1);
+    static boolean run(String[] args) throws Exception {
+        return args[0].equals("self-test") ? selfTest() : check(args[1], args[2], args[3], args[4], args[5], args[6]);
     }
 
     /**
-     * Waits until the group has committed the whole input, and compares. The first line is for the script; it decides about doubles itself.
+     * Waits until the group has committed the end of the input, and compares. The first line contains the counts for the script, which
+     * decides how many duplicates are allowed.
      */
     private static boolean check(String brokers, String group, String input, String even, String odd, String dead) throws Exception {
         Comparison comparison = new Comparison();
@@ -42,17 +42,17 @@ public final class Checker {
                 return false;
             }
             if (!areVisible(brokers, consumer, List.of(even, odd, dead))) {
-                System.out.println("a transaction is open for ever");
+                System.out.println("a transaction is still open after 120 s");
                 return false;
             }
             read(consumer, input, record -> comparison.input(record.partition(), record.offset(), record.value()));
-            for (Lane lane : Lane.values()) {
-                String topic = switch (lane) {
+            for (Destination destination : Destination.values()) {
+                String topic = switch (destination) {
                     case EVEN -> even;
                     case ODD -> odd;
                     case DEAD -> dead;
                 };
-                read(consumer, topic, record -> comparison.output(lane, record.partition(), record.offset(), record.value()));
+                read(consumer, topic, record -> comparison.output(destination, record.partition(), record.offset(), record.value()));
             }
         }
         comparison.print();
@@ -76,7 +76,7 @@ public final class Checker {
         return false;
     }
 
-    /** Waits until nothing is behind an open transaction: one of a killed router stays so until its time is over. */
+    /** Waits until no open transaction hides records. A killed router's transaction stays open until its timeout. */
     private static boolean areVisible(String brokers, KafkaConsumer<byte[], byte[]> consumer, List<String> topics) throws Exception {
         Map<TopicPartition, OffsetSpec> latest = new HashMap<>();
         topics.forEach(topic -> partitionsOf(consumer, topic).forEach(partition -> latest.put(partition, OffsetSpec.latest())));
@@ -96,7 +96,7 @@ public final class Checker {
     private static Map<TopicPartition, Long> ends(Admin admin, Map<TopicPartition, OffsetSpec> latest, IsolationLevel isolation)
             throws Exception {
         Map<TopicPartition, Long> ends = new HashMap<>();
-        admin.listOffsets(latest, new ListOffsetsOptions(isolation)).all().get().forEach((place, end) -> ends.put(place, end.offset()));
+        admin.listOffsets(latest, new ListOffsetsOptions(isolation)).all().get().forEach((partition, end) -> ends.put(partition, end.offset()));
         return ends;
     }
 
@@ -113,7 +113,7 @@ public final class Checker {
         return consumer.partitionsFor(topic).stream().map(info -> new TopicPartition(topic, info.partition())).toList();
     }
 
-    /** Reads a topic from its first record to what is now its end. */
+    /** Reads a topic from its first record to its current end. */
     private static void read(KafkaConsumer<byte[], byte[]> consumer, String topic, Consumer<ConsumerRecord<byte[], byte[]>> taker) {
         List<TopicPartition> partitions = partitionsOf(consumer, topic);
         Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
@@ -128,30 +128,30 @@ public final class Checker {
         }
     }
 
-    private enum Lane {
+    private enum Destination {
         EVEN("Even timestamp: "),
         ODD("Odd timestamp:"),
         DEAD("");
 
         final byte[] prefix;
 
-        Lane(String prefix) {
+        Destination(String prefix) {
             this.prefix = prefix.getBytes(StandardCharsets.UTF_8);
         }
 
-        static Lane of(byte[] value) {
+        static Destination of(byte[] value) {
             int last = value.length == 0 ? -1 : value[value.length - 1];
             return last < '0' || last > '9' ? DEAD : last % 2 == 0 ? EVEN : ODD;
         }
     }
 
-    /** Everything by number, in arrays: there may be tens of millions. */
+    /** Counts by record number, in arrays, because there may be tens of millions. */
     private static final class Comparison {
         private byte[] expected = new byte[1 << 16];
         private byte[] found = new byte[1 << 16];
         private short[] partitions = new short[1 << 16];
         private int[] offsets = new int[1 << 16];
-        /** Of a record's lane and whole value: what differs in a byte is not the record. */
+        /** Hashes of output and complete value: a value that differs in one byte is another record. */
         private long[] hashes = new long[1 << 16];
 
         private final Map<Long, Integer> last = new HashMap<>();
@@ -159,7 +159,7 @@ public final class Checker {
         private int lowest = Integer.MAX_VALUE;
         private long inputs;
         private long unexpected;
-        private long disordered;
+        private long reordered;
         private long earlier;
 
         void input(int partition, long offset, byte[] value) {
@@ -170,33 +170,34 @@ public final class Checker {
             grow(number);
             lowest = Math.min(lowest, number);
             inputs++;
-            Lane lane = Lane.of(value);
+            Destination destination = Destination.of(value);
             if (expected[number]++ == 0) {
                 partitions[number] = (short) partition;
                 offsets[number] = Math.toIntExact(offset);
-                hashes[number] = hash(hash(lane.ordinal(), lane.prefix), value);
+                hashes[number] = hash(hash(destination.ordinal(), destination.prefix), value);
             }
         }
 
-        void output(Lane lane, int partition, long offset, byte[] value) {
-            int number = number(value, lane.prefix.length);
+        void output(Destination destination, int partition, long offset, byte[] value) {
+            int number = number(value, destination.prefix.length);
             if (number >= 0 && number < lowest) {
-                // Routed before its input was deleted.
+                // Its input was deleted after it was routed.
                 earlier++;
                 return;
             }
-            if (number < 0 || number >= expected.length || expected[number] == 0 || hash(lane.ordinal(), value) != hashes[number]) {
+            if (number < 0 || number >= expected.length || expected[number] == 0 || hash(destination.ordinal(), value) != hashes[number]) {
                 unexpected++;
-                sample("unexpected: " + lane + "-" + partition + " offset " + offset);
+                sample("unexpected: " + destination + "-" + partition + " offset " + offset);
                 return;
             }
-            // Only of the first copy: what is read again is behind by nature.
+            // Only for the first copy: a duplicate is always out of order.
             if (found[number]++ == 0) {
-                long place = ((long) lane.ordinal() << 32) + ((long) partition << 16) + partitions[number];
-                Integer before = last.put(place, offsets[number]);
+                long route = ((long) destination.ordinal() << 32) + ((long) partition << 16) + partitions[number];
+                Integer before = last.put(route, offsets[number]);
                 if (before != null && before > offsets[number]) {
-                    disordered++;
-                    sample("out of order: " + place(number) + " behind offset " + before + " in " + lane + "-" + partition + " offset " + offset);
+                    reordered++;
+                    String at = destination + "-" + partition + " offset " + offset;
+                    sample("out of order: " + describe(number) + " after offset " + before + " in " + at);
                 }
             }
         }
@@ -205,7 +206,7 @@ public final class Checker {
             return sum(false);
         }
 
-        long doubled() {
+        long duplicated() {
             return sum(true);
         }
 
@@ -221,28 +222,28 @@ public final class Checker {
         }
 
         boolean isComplete() {
-            return inputs > 0 && lost() == 0 && unexpected == 0 && disordered == 0;
+            return inputs > 0 && lost() == 0 && unexpected == 0 && reordered == 0;
         }
 
         String counts() {
-            return String.format("%d %d %d %d %d", inputs, lost(), doubled(), disordered, unexpected);
+            return String.format("%d %d %d %d %d", inputs, lost(), duplicated(), reordered, unexpected);
         }
 
         void print() {
             System.out.println(counts());
             for (int number = 0, shown = 0; number < expected.length && shown < 5; number++) {
                 if (found[number] < expected[number]) {
-                    sample("lost: " + place(number));
+                    sample("lost: " + describe(number));
                     shown++;
                 }
             }
             if (earlier > 0) {
-                System.out.println(earlier + " of inputs that are not there any more");
+                System.out.println(earlier + " records whose input was deleted");
             }
             samples.forEach(System.out::println);
         }
 
-        private String place(int number) {
+        private String describe(int number) {
             return "number " + number + " of partition " + partitions[number] + " offset " + offsets[number];
         }
 
@@ -277,7 +278,7 @@ public final class Checker {
             return number < Integer.MAX_VALUE ? (int) number : -1;
         }
 
-        /** FNV-1a, begun by the lane or by what is before these bytes. */
+        /** FNV-1a; `hash` is the start value, the output or the hash of the bytes before these. */
         private static long hash(long hash, byte[] bytes) {
             for (byte b : bytes) {
                 hash = (hash ^ b) * 0x100000001b3L;
@@ -286,9 +287,9 @@ public final class Checker {
         }
     }
 
-    // --- whether it sees what it must ----------------------------------------------------------------------------------------------
+    // --- self-test -----------------------------------------------------------------------------------------------------------------
 
-    private record Output(Lane lane, byte[] value) {}
+    private record Output(Destination destination, byte[] value) {}
 
     private static boolean selfTest() {
         List<byte[]> inputs = new ArrayList<>();
@@ -296,52 +297,54 @@ public final class Checker {
         for (int number = 0; number < 200; number++) {
             byte[] value = bytes(String.format("%010d 11/23/26 17:56:%02d%s", number, number % 60, number % 50 == 7 ? "x" : ""));
             inputs.add(value);
-            Lane lane = number % 50 == 7 ? Lane.DEAD : number % 2 == 0 ? Lane.EVEN : Lane.ODD;
-            String prefix = lane == Lane.DEAD ? "" : lane == Lane.EVEN ? "Even timestamp: " : "Odd timestamp:";
-            outputs.add(new Output(lane, bytes(prefix + new String(value, StandardCharsets.UTF_8))));
+            Destination destination = number % 50 == 7 ? Destination.DEAD : number % 2 == 0 ? Destination.EVEN : Destination.ODD;
+            String prefix = destination == Destination.DEAD ? "" : destination == Destination.EVEN ? "Even timestamp: " : "Odd timestamp:";
+            outputs.add(new Output(destination, bytes(prefix + new String(value, StandardCharsets.UTF_8))));
         }
         boolean good = true;
-        good &= seen("nothing", inputs, outputs, "200 0 0 0 0");
-        good &= seen("a loss", inputs, without(outputs, 50), "200 1 0 0 0");
-        good &= seen("the last one lost", inputs, without(outputs, 199), "200 1 0 0 0");
-        good &= seen("a lost dead letter", inputs, without(outputs, 57), "200 1 0 0 0");
-        good &= seen("a double", inputs, with(outputs, 200, outputs.get(50)), "200 0 1 0 0");
-        good &= seen("a double dead letter", inputs, with(outputs, 58, outputs.get(57)), "200 0 1 0 0");
+        good &= finds("nothing", inputs, outputs, "200 0 0 0 0");
+        good &= finds("a loss", inputs, without(outputs, 50), "200 1 0 0 0");
+        good &= finds("the last one lost", inputs, without(outputs, 199), "200 1 0 0 0");
+        good &= finds("a lost dead letter", inputs, without(outputs, 57), "200 1 0 0 0");
+        good &= finds("a double", inputs, with(outputs, 200, outputs.get(50)), "200 0 1 0 0");
+        good &= finds("a double dead letter", inputs, with(outputs, 58, outputs.get(57)), "200 0 1 0 0");
         List<Output> again = new ArrayList<>(outputs.subList(0, 100));
         again.addAll(outputs.subList(60, 200));
-        good &= seen("a stretch read again", inputs, again, "200 0 40 0 0");
-        // Before one that it follows in its partition.
-        good &= seen("a reordering", inputs, with(without(outputs, 50), 46, outputs.get(50)), "200 0 0 1 0");
-        good &= seen("another partition's record earlier", inputs, with(without(outputs, 52), 50, outputs.get(52)), "200 0 0 0 0");
+        good &= finds("a stretch read again", inputs, again, "200 0 40 0 0");
+        // Moved before a record that it follows in its partition.
+        good &= finds("a reordering", inputs, with(without(outputs, 50), 46, outputs.get(50)), "200 0 0 1 0");
+        good &= finds("another partition's record earlier", inputs, with(without(outputs, 52), 50, outputs.get(52)), "200 0 0 0 0");
         Output right = outputs.get(51);
-        good &= seen("the wrong lane", inputs, replaced(outputs, 51, new Output(Lane.EVEN, right.value)), "200 1 0 0 1");
-        good &= seen("the wrong lane with its prefix", inputs,
-                replaced(outputs, 51, new Output(Lane.EVEN, concat(Lane.EVEN.prefix, inputs.get(51)))), "200 1 0 0 1");
-        good &= seen("the wrong prefix", inputs,
-                replaced(outputs, 51, new Output(Lane.ODD, concat(bytes("Odd timestamp: "), inputs.get(51)))), "200 1 0 0 1");
-        good &= seen("no prefix", inputs, replaced(outputs, 51, new Output(Lane.ODD, inputs.get(51))), "200 1 0 0 1");
-        good &= seen("a byte too much", inputs, replaced(outputs, 51, new Output(Lane.ODD, concat(right.value, bytes("1")))), "200 1 0 0 1");
-        good &= seen("a routable dead letter", inputs, replaced(outputs, 51, new Output(Lane.DEAD, inputs.get(51))), "200 1 0 0 1");
-        good &= seen("one of nobody's", inputs, with(outputs, 9, new Output(Lane.ODD, bytes("Odd timestamp:0000009999 1"))), "200 0 0 0 1");
-        good &= seen("no value", inputs, with(outputs, 9, new Output(Lane.ODD, null)), "200 0 0 0 1");
-        // Twice in the input is twice in the output.
+        good &= finds("the wrong output", inputs, replaced(outputs, 51, new Output(Destination.EVEN, right.value)), "200 1 0 0 1");
+        good &= finds("the wrong output with its prefix", inputs,
+                replaced(outputs, 51, new Output(Destination.EVEN, concat(Destination.EVEN.prefix, inputs.get(51)))), "200 1 0 0 1");
+        good &= finds("the wrong prefix", inputs,
+                replaced(outputs, 51, new Output(Destination.ODD, concat(bytes("Odd timestamp: "), inputs.get(51)))), "200 1 0 0 1");
+        good &= finds("no prefix", inputs, replaced(outputs, 51, new Output(Destination.ODD, inputs.get(51))), "200 1 0 0 1");
+        Output longer = new Output(Destination.ODD, concat(right.value, bytes("1")));
+        good &= finds("a byte too much", inputs, replaced(outputs, 51, longer), "200 1 0 0 1");
+        good &= finds("a routable dead letter", inputs, replaced(outputs, 51, new Output(Destination.DEAD, inputs.get(51))), "200 1 0 0 1");
+        Output other = new Output(Destination.ODD, bytes("Odd timestamp:0000009999 1"));
+        good &= finds("a record without an input", inputs, with(outputs, 9, other), "200 0 0 0 1");
+        good &= finds("no value", inputs, with(outputs, 9, new Output(Destination.ODD, null)), "200 0 0 0 1");
+        // A value that is twice in the input must be twice in the output.
         List<byte[]> twice = new ArrayList<>(inputs);
         twice.add(inputs.get(20));
-        good &= seen("one that is twice in the input", twice, outputs, "201 1 0 0 0");
+        good &= finds("one that is twice in the input", twice, outputs, "201 1 0 0 0");
         return good;
     }
 
-    private static boolean seen(String planted, List<byte[]> inputs, List<Output> outputs, String counts) {
+    private static boolean finds(String planted, List<byte[]> inputs, List<Output> outputs, String counts) {
         Comparison comparison = new Comparison();
         for (int i = 0; i < inputs.size(); i++) {
-            // Two input partitions, of two records in turn.
+            // Two input partitions that alternate every two records.
             comparison.input(i / 2 % 2, i, inputs.get(i));
         }
         for (int i = 0; i < outputs.size(); i++) {
-            comparison.output(outputs.get(i).lane, 0, i, outputs.get(i).value);
+            comparison.output(outputs.get(i).destination, 0, i, outputs.get(i).value);
         }
         boolean good = comparison.counts().equals(counts);
-        System.out.println((good ? "seen: " : "NOT SEEN: ") + planted + ": " + comparison.counts());
+        System.out.println((good ? "found: " : "NOT FOUND: ") + planted + ": " + comparison.counts());
         return good;
     }
 

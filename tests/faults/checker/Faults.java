@@ -30,9 +30,9 @@ import org.apache.kafka.common.resource.ResourcePatternFilter;
 import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
-/** Writes the numbered records, and does to a cluster what a fault needs. */
+/** Produces the numbered records, and changes and inspects a cluster as the faults need it. */
 public final class Faults {
-    public static void main(String[] args) throws Exception {
+    static boolean run(String[] args) throws Exception {
         switch (args[0]) {
             case "feed" -> feed(args[1], args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]), Integer.parseInt(args[5]),
                     Integer.parseInt(args[6]), args.length > 7 ? Path.of(args[7]) : null);
@@ -49,14 +49,15 @@ public final class Faults {
             case "empty" -> empty(args[1], List.of(args).subList(2, args.length));
             default -> throw new IllegalArgumentException(args[0]);
         }
+        return true;
     }
 
     /**
-     * Writes records with the numbers from `from` on, `rate` a second (0: as fast as can be), each one in `poison` (0: none) without a digit at
-     * its end: `count` of them, and then on until the file `stop` is there, if one is given. Prints the next number.
+     * Produces records numbered from `from` on, `rate` per second (0: full speed), one in `poison` (0: none) without a digit at its end.
+     * Ends after `count` records, and not before the file `stop` exists, if one is given. Prints the next number.
      */
     private static void feed(String brokers, String topic, int from, int count, int rate, int poison, Path stop) throws Exception {
-        // It outlasts every fault, and what it writes is there once.
+        // Idempotent, with timeouts that outlast every fault, so that each record is written exactly once.
         Map<String, Object> settings = Map.of(
                 "bootstrap.servers", brokers, "acks", "all", "linger.ms", "5", "batch.size", "100000", "delivery.timeout.ms", "1200000",
                 "max.block.ms", "1200000", "request.timeout.ms", "10000");
@@ -91,7 +92,7 @@ public final class Faults {
         System.out.println(number);
     }
 
-    /** Prints how many records are in the outputs beyond what the group has committed: what its next member routes again. */
+    /** Prints how many records in the outputs have no committed offset, which the group's next member routes again. */
     private static void uncommitted(String brokers, String group, String input, List<String> outputs) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             long committed = 0;
@@ -102,7 +103,7 @@ public final class Faults {
         }
     }
 
-    /** Prints how many records of the input the group has not committed. */
+    /** Prints the number of input records without a committed offset. */
     private static void lag(String brokers, String group, String input) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             var committed = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
@@ -134,7 +135,7 @@ public final class Faults {
         }
     }
 
-    /** Takes the leader out of each partition's replicas, a broker that has none in, and waits until another one leads. */
+    /** Replaces the leader of each partition by a broker that has no replica, and waits until another one leads. */
     private static void move(String brokers, List<String> topics) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             Map<TopicPartition, Optional<NewPartitionReassignment>> moves = new HashMap<>();
@@ -156,7 +157,7 @@ public final class Faults {
             while (!admin.listPartitionReassignments().reassignments().get().isEmpty()) {
                 Thread.sleep(100);
             }
-            // What the controller has decided the brokers tell a little later.
+            // The brokers report a decision of the controller with a delay.
             long until = System.nanoTime() + 60_000_000_000L;
             while (!isLedByOthers(admin, before)) {
                 if (System.nanoTime() > until) {
@@ -180,7 +181,7 @@ public final class Faults {
         return true;
     }
 
-    /** How many bytes a second the broker takes from a client, by its id. */
+    /** Sets the producer quota of a client id in bytes per second, or removes it. */
     private static void quota(String brokers, String client, Double rate) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             var entity = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, client));
@@ -189,7 +190,7 @@ public final class Faults {
         }
     }
 
-    /** Deletes as many records from each partition, all but `rest` of the shortest one, and prints how many. */
+    /** Deletes the same number of records from each partition, all but `rest` of the shortest one, and prints how many. */
     private static void delete(String brokers, String topic, long rest) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             Map<TopicPartition, Long> ends = ends(admin, List.of(topic));
@@ -201,7 +202,7 @@ public final class Faults {
         }
     }
 
-    /** Deletes all that these topics have, so that a long run needs no more room than a short one. */
+    /** Deletes all records of the topics, so that a long run needs no more disk space than a short one. */
     private static void empty(String brokers, List<String> topics) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             Map<TopicPartition, RecordsToDelete> all = new HashMap<>();
@@ -210,16 +211,16 @@ public final class Faults {
         }
     }
 
-    /** From now on nobody may do this to the topic, whatever else may be done to it. */
+    /** Denies one operation on a topic to everybody. */
     private static void deny(String brokers, String topic, String operation) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
-            // Where a topic has a list, what is not in it is denied.
+            // A topic that has a list denies everything that is not in it.
             admin.createAcls(List.of(entry(topic, AclOperation.ALL, AclPermissionType.ALLOW),
                     entry(topic, AclOperation.valueOf(operation), AclPermissionType.DENY))).all().get();
         }
     }
 
-    /** Everything is allowed again. */
+    /** Removes the topic's list, so that everything is allowed. */
     private static void allow(String brokers, String topic) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
             var pattern = new ResourcePatternFilter(ResourceType.TOPIC, topic, PatternType.LITERAL);

@@ -1,6 +1,7 @@
-# Faults of the network between router and broker: `proxy.py` is on the way. Sourced by `run`, as `process.sh` is.
+# Faults of the network between router and broker, made by `proxy.py`. Sourced by `run`, which calls each scenario by its name in a
+# subshell.
 
-# A router behind the proxy, which first passes everything on.
+# Starts a router whose connections go through the proxy, which forwards everything at first.
 router_behind() {
     local broker=$behind
     network pass
@@ -14,11 +15,11 @@ network() {
     printf '%s\n' "$*" >&3
     read -r answer <&3
     exec 3>&-
-    [ "$answer" = ok ] || fail "the proxy does not take $*"
+    [ "$answer" = ok ] || fail "the proxy refuses the fault $*"
 }
 
-# Connections end, and there are no new ones. For a minute it is longer than the session: the group gives the partitions away, and what
-# was not committed is routed again.
+# Connections are closed and new ones refused. 60 s are longer than the session timeout: the group revokes the partitions, and records
+# without a committed offset are routed again.
 network_cut() {
     if [ -z "$short" ]; then
         outages "network: cut for 1, 10 and 60 s" cut $ANY 1 10 60
@@ -27,7 +28,7 @@ network_cut() {
     fi
 }
 
-# Connections stay, but nothing comes through any more, until the router has had enough of waiting.
+# Connections stay open, but nothing passes any more, until the router's requests time out.
 network_half_open() {
     if [ -z "$short" ]; then
         outages "network: half-open for 60 s" half-open $ANY 60
@@ -46,12 +47,12 @@ outages() {
     for seconds in "${times[@]}"; do
         routed_on 10000
         network "$mode"
-        # The fault is the time.
+        # The time is part of the fault.
         sleep "$seconds"
         if [ "$seconds" -ge 10 ]; then
             until_true 30 not probe readiness || fail "ready without a network"
         fi
-        probe liveness || fail "dead without a network"
+        probe liveness || fail "not live without a network"
         network pass
         routed_on 10000
         ready
@@ -61,7 +62,7 @@ outages() {
     stop
 }
 
-# What comes through comes late: it goes on all the same, and is ready.
+# Data arrives late: the router makes progress and stays ready.
 network_loss() { hampered "network: 10 % lost" loss 10; }
 network_delay() { hampered "network: 200 ms of delay" delay 200; }
 hampered() {
@@ -74,7 +75,7 @@ hampered() {
         routed_on 1000
         sleep "$(pick 20 5)"
         routed_on 1000
-        probe readiness || fail "unready though it gets on"
+        probe readiness || fail "not ready although it makes progress"
         network pass
     done
     fed
@@ -82,7 +83,7 @@ hampered() {
     stop
 }
 
-# 64 kbit/s for a while. Requests are smaller there, as a user would have them.
+# 64 kbit/s for a while. Requests are limited in size, as a user would do for such a network.
 network_slow() {
     stream 4
     router_behind "--$CONSUMER.fetch.max.bytes=20000" "--$PRODUCER.batch.size=20000"
@@ -91,7 +92,7 @@ network_slow() {
     network rate 8000
     sleep "$(pick 60 10)"
     routed_on 200
-    probe liveness || fail "dead because of a slow network"
+    probe liveness || fail "not live because of a slow network"
     network pass
     routed_on 10000
     fed

@@ -1,6 +1,6 @@
-# Faults of topics and records. Sourced by `run`, as `process.sh` is.
+# Faults of topics and records. Sourced by `run`, which calls each scenario by its name in a subshell.
 
-# One record in ten is nobody's.
+# One record in ten cannot be routed.
 poison() {
     stream 4
     fill $((records / 2)) 10
@@ -11,11 +11,11 @@ poison() {
     stop
     local lines
     lines=$(grep -c 'dead-letter topic' "$router_log")
-    [ "$lines" -lt 120 ] || fail "$lines lines about dead letters"
+    [ "$lines" -lt 120 ] || fail "$lines log lines about dead letters"
 }
 
-# The broker's access control lists forbid what the router needs, a topic of its after the other: it ends, with a message that names the
-# topic, and what is not there is not committed. When it is allowed again, it is started again.
+# The broker's access control lists deny the router one of its topics after the other: it ends with a message that names the topic, and does
+# not commit what it could not write. Then access is allowed again and the router is restarted.
 refused() {
     local allowed=0 ends=0 denied topic operation status
     broker_config
@@ -33,12 +33,12 @@ P
         router
         ready
         routed_on 10000
-        faults deny "$broker" "$topic" "$operation" || fail "not denied"
-        until_true 60 has_ended || fail "$denied is denied, and it does not end"
+        faults deny "$broker" "$topic" "$operation" || fail "access could not be denied"
+        until_true 60 has_ended || fail "$denied is denied, and the router does not end"
         router_wait
-        [ "$status" = 1 ] || fail "$denied is denied, and it ends with $status"
-        grep -q "ERROR.*$topic" "$router_log" || fail "it does not name $topic"
-        faults allow "$broker" "$topic" || fail "not allowed"
+        [ "$status" = 1 ] || fail "$denied is denied, and the router ends with $status"
+        grep -q "ERROR.*$topic" "$router_log" || fail "the log does not name $topic"
+        faults allow "$broker" "$topic" || fail "access could not be allowed"
         allowed=$((allowed + $(uncommitted)))
         ends=$((ends + 1))
     done
@@ -48,10 +48,10 @@ P
     stop
 }
 
-# What was not read yet is deleted while the router is frozen. It goes on at the earliest record that is left, or at the latest, and says how
-# many it has missed: no more and no less.
+# Unread records are deleted while the router is frozen. It continues at the earliest record, or at the latest, and reports exactly the
+# number of records that it missed.
 retention() {
-    local gone missed
+    local deleted missed
     stream 4
     router
     ready
@@ -59,14 +59,14 @@ retention() {
     routed 4000
     kill -STOP "$router_pid"
     fill "$records"
-    gone=$(faults delete "$broker" "$scenario-in" 1000)
+    deleted=$(faults delete "$broker" "$scenario-in" 1000)
     kill -CONT "$router_pid"
     fill "$records"
-    check "input: $gone records deleted before they were read" 1 0
+    check "input: $deleted records deleted before they were read" 1 0
     missed=$(counter missed)
-    [ "$missed" -gt 0 ] || fail "it does not count what it has missed"
+    [ "$missed" -gt 0 ] || fail "missed records are not counted"
     [ $(($(counter input) + missed)) = "$next" ] || fail "$(counter input) read and $missed missed, of $next"
-    grep -q 'out of range.*records missed' "$router_log" || fail "it does not say so"
+    grep -q 'out of range.*records missed' "$router_log" || fail "missed records are not logged"
     stop
 }
 retention_latest() {
@@ -80,17 +80,17 @@ retention_latest() {
     fill "$records"
     faults delete "$broker" "$scenario-in" 1000 >/dev/null
     kill -CONT "$router_pid"
-    until_true 60 has_missed || fail "it does not count what it has missed"
+    until_true 60 has_missed || fail "missed records are not counted"
     missed=$(counter missed)
     fill 4000
     until_true 60 adds_up || fail "$(counter input) read and $(counter missed) missed, of $next"
-    [ "$(counter missed)" = "$missed" ] || fail "it misses what comes later"
+    [ "$(counter missed)" = "$missed" ] || fail "later records are missed too"
     stop
 }
 has_missed() { [ "$(counter missed)" -gt 0 ]; }
 adds_up() { [ $(($(counter input) + $(counter missed))) = "$next" ]; }
 
-# The input is deleted and made again while it is read, and gets more partitions.
+# The input topic is deleted, recreated and extended by partitions while it is read.
 topics() {
     local i
     stream 2
@@ -107,12 +107,12 @@ topics() {
         fill $((records / 4))
         routed_all
     done
-    check "input: deleted, made again, partitions added" "$(pick 5 1)" 0
+    check "input: deleted, recreated, partitions added" "$(pick 5 1)" 0
     stop
 }
 
-# An output is deleted while records come: they wait, and the router says for what, until it is made again. (What was in it is gone, so that
-# it is judged by what comes from then on.)
+# An output topic is deleted while records arrive: they wait, and the router logs for what, until the topic is recreated. The check covers
+# only records from then on, because the earlier outputs are deleted with the topic.
 outputs() {
     local i
     stream 4
@@ -124,25 +124,26 @@ outputs() {
         faults empty "$broker" "$scenario-in" "$scenario-even" "$scenario-odd"
         judge delete-topic "$broker" "$scenario-even" || fail "delete"
         fill $((records / 4))
-        until_true 30 not probe readiness || fail "ready without an output"
-        probe liveness || fail "dead without an output"
-        until_true 10 grep -q "WARN.*$scenario-even-0: UNKNOWN_TOPIC_OR_PARTITION" "$router_log" || fail "it does not say what is missing"
-        until_true 10 grep -q "WARN.*stalled: no progress for 2s: .*$scenario-in-[0-3] " "$router_log" || fail "it does not name what is stalled"
+        until_true 30 not probe readiness || fail "ready without an output topic"
+        probe liveness || fail "not live without an output topic"
+        until_true 10 grep -q "WARN.*$scenario-even-0: UNKNOWN_TOPIC_OR_PARTITION" "$router_log" || fail "the log does not name the missing topic"
+        until_true 10 grep -q "WARN.*stalled: no progress for 2s: .*$scenario-in-[0-3] " "$router_log" || fail "the log does not name the stalled partition"
         judge topic "$broker" "$scenario-even" 1 || fail "topic"
         routed_all
         ready
     done
     fill "$records"
     routed_all
-    check "output: deleted, made again" "$(pick 5 1)" 0
+    check "output: deleted, recreated" "$(pick 5 1)" 0
     stop
 }
 
-# The even topic is throttled to a hundredth of what comes: the odd records wait with it, but no memory is filled and the group is not left.
+# The even topic is throttled to a hundredth of the input rate: the odd records wait too, but memory stays bounded and the router stays in
+# the group.
 slow() {
     local before after
     stream 4
-    # Bytes a second: a hundredth of what comes in half the records of 44 bytes; in the short form more, for the broker lets wait for long.
+    # Bytes per second: a hundredth of half the records of 44 bytes. In the short form more, because the broker's throttle times are long.
     faults quota "$broker" parity-router-producer-even $((rate * 22 * $(pick 1 5) / 100))
     router "${SHORT_SESSION[@]}"
     ready
@@ -150,12 +151,12 @@ slow() {
     routed_on 1000
     before=$(joined)
     sleep "$(pick 60 10)"
-    has_members 1 || fail "the group is left"
-    [ "$(joined)" = "$before" ] || fail "the group was left in between"
+    has_members 1 || fail "the router left the group"
+    [ "$(joined)" = "$before" ] || fail "the router left the group meanwhile"
     after=$(resident)
     [ "$after" -lt 26000 ] || fail "$after KiB of memory"
     routed_on 100
-    probe liveness || fail "dead because of a slow topic"
+    probe liveness || fail "not live because of a slow topic"
     faults quota "$broker" parity-router-producer-even none
     fed
     check "even topic: throttled to $(pick 1 5) % for $(pick 60 10) s, $after KiB of memory" 1 0

@@ -1,30 +1,29 @@
-# Scenarios of exactly once. Sourced by `run`, which calls each by its name in a shell of its own. The judge reads what is committed.
+# Scenarios of exactly once. Sourced by `run`, which calls each scenario by its name in a subshell. The checks read committed records only.
 
 TRANSACTIONS=--spring.cloud.stream.kafka.binder.transaction.transaction-id-prefix
 
-# A million records at full speed, in transactions.
-transactions() { a_million "$default_bin" transactions "$TRANSACTIONS=tx-"; }
+# Routes at full speed in transactions.
+transactions() { stream_of "$(scaled 1000000)" "$default_bin" transactions "$TRANSACTIONS=tx-"; }
 
-# Killed in mid-stream, twice, then stopped in order, and joined by another one: every record once all the same. (The group waits for the
-# one that is gone as long as its session's timeout; and for what it has left open, that long at most, too.)
+# Is killed twice in the middle of the stream, then stopped, and then joined by a second router: every record arrives exactly once. The
+# group waits for a killed member until its session times out, and for its open transactions at most as long.
 exactly_once() {
-    local options=("$TRANSACTIONS=tx-" "--$CONSUMER.session.timeout.ms=6000")
+    local options=("$TRANSACTIONS=tx-" "--$CONSUMER.session.timeout.ms=6000") first count
     judge topic "$broker" once-in 4
-    produce once-in 0 1000000 100000 &
-    local producer=$! first
+    start_producing once-in 0 "$(scaled 1000000)" "$(scaled 100000)"
     for count in 100000 300000; do
         router "$default_bin" once "${options[@]}"
-        routed once "$count"
+        routed once "$(scaled "$count")"
         router_kill
     done
     router "$default_bin" once "${options[@]}"
-    routed once 500000
+    routed once "$(scaled 500000)"
     router_stop
     router "$default_bin" once "${options[@]}"
-    routed once 600000
+    routed once "$(scaled 600000)"
     first=$router_pid:$router_log
     router "$default_bin" once "${options[@]}"
-    wait "$producer" || fail "the producer"
+    produced
     check once once
     router_stop
     routers_stop "$first"
