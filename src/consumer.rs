@@ -621,11 +621,11 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
             self.consumer.pause()?;
         }
         self.outputs = None;
-        let delivered = self.await_deliveries(stop.deadline_but(COMMIT_WITHIN));
+        let delivered = self.await_deliveries(stop.deadline_minus(COMMIT_WITHIN));
         let committed = if self.is_transactional && self.tracker.in_flight() > 0 {
             Ok(())
         } else {
-            self.await_commit(stop.deadline_but(LEAVE_WITHIN))
+            self.await_commit(stop.deadline_minus(LEAVE_WITHIN))
         };
         self.consumer.close();
         if read.is_ok() && self.tracker.in_flight() == 0 {

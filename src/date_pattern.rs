@@ -1,11 +1,11 @@
-//! Java's date patterns (`java.time.format.DateTimeFormatter`, which Spring's time source uses), formatted by `jiff`. Pure.
+//! Date patterns of Java's `java.time.format.DateTimeFormatter`, which Spring's time source uses, formatted by `jiff`. No I/O.
 
 use std::fmt::{self, Write as _};
 
 use jiff::ZonedDateTime;
 use jiff::fmt::strtime::BrokenDownTime;
 
-/// A pattern that can be formatted.
+/// A validated pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatePattern(Vec<Piece>);
 
@@ -16,17 +16,17 @@ impl Default for DatePattern {
     }
 }
 
-/// A part of a pattern.
+/// A piece of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
-    /// In the form of `strftime`.
+    /// A format of `strftime`.
     Strftime(String),
-    /// An offset from UTC in this form of `strftime`, but `Z` where it is zero.
+    /// An offset from UTC in this format of `strftime`, or `Z` if the offset is zero.
     OffsetOrZ(&'static str),
 }
 
 impl DatePattern {
-    /// Takes a pattern apart. Fails with a sentence on what has no equal here.
+    /// Parses a pattern. The error names the part that is not supported, and what is.
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut text = String::new();
@@ -49,7 +49,7 @@ impl DatePattern {
                 }
                 '[' | ']' | '{' | '}' | '#' => {
                     return Err(format!(
-                        "{letter:?} in the pattern has no meaning here; allowed: it in quotes"
+                        "{letter:?} in the pattern is reserved; allowed: it in single quotes"
                     ));
                 }
                 other => literal(other, &mut text),
@@ -58,12 +58,12 @@ impl DatePattern {
         pieces.push(Piece::Strftime(text));
         pieces.retain(|piece| *piece != Piece::Strftime(String::new()));
         if pieces.is_empty() {
-            return Err("an empty pattern; allowed: one as MM/dd/yy HH:mm:ss".to_owned());
+            return Err("the pattern is empty; allowed: for example MM/dd/yy HH:mm:ss".to_owned());
         }
         Ok(Self(pieces))
     }
 
-    /// Writes a time in this form.
+    /// Formats a time and appends it to `out`.
     pub(crate) fn format(&self, time: &ZonedDateTime, out: &mut String) -> fmt::Result {
         let broken_down = BrokenDownTime::from(time);
         for piece in &self.0 {
@@ -82,7 +82,7 @@ fn write(time: &BrokenDownTime, form: &str, out: &mut String) -> fmt::Result {
     out.write_str(&text)
 }
 
-/// The text up to the closing quote; two quotes are one.
+/// Copies the text up to the closing quote; two quotes stand for one.
 fn quoted(
     rest: &mut std::iter::Peekable<std::str::Chars<'_>>,
     text: &mut String,
@@ -108,7 +108,7 @@ fn literal(letter: char, text: &mut String) {
     text.push(letter);
 }
 
-/// A field of the pattern: a letter, so many times.
+/// Returns the piece for a field: a letter and its number of repetitions.
 fn field(letter: char, count: usize) -> Result<Piece, String> {
     let form = match (letter, count) {
         ('y' | 'u', 2) => "%y",
@@ -144,7 +144,7 @@ fn field(letter: char, count: usize) -> Result<Piece, String> {
         ('X', 3) => return Ok(Piece::OffsetOrZ("%:z")),
         _ => {
             return Err(format!(
-                "{count} x {letter:?} in the pattern cannot be formatted here; allowed: y, yy, yyyy, M to MMMM, d, dd, D, DDD, E to EEEE, \
+                "{count} x {letter:?} in the pattern is not supported; allowed: y, yy, yyyy, M to MMMM, d, dd, D, DDD, E to EEEE, \
                  a, H, HH, h, hh, m, mm, s, ss, S to SSSSSSSSS, VV, z, Z, X, XX, XXX, xx, xxx, and text in single quotes"
             ));
         }
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_formatted() {
+    fn unsupported_patterns() {
         check_error("YYYY", "4 x 'Y'");
         check_error("ww", "2 x 'w'");
         check_error("yyy", "3 x 'y'");
         check_error("HHH", "3 x 'H'");
         check_error("dd 'of", "not closed");
         check_error("[HH]", "'['");
-        check_error("", "an empty pattern");
+        check_error("", "is empty");
         check_error("''''a'", "not closed");
     }
 

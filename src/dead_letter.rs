@@ -1,12 +1,14 @@
-//! The headers of a dead letter. Pure. Names and forms are those of Spring's Kafka binder (`KafkaMessageChannelBinder`): texts in UTF-8,
-//! the partition as four bytes and offset and time as eight, big-endian. What Spring says of a Java exception (`x-exception-fqcn`,
-//! `x-exception-stacktrace`) has no equal here and is left out.
+//! Headers of a dead letter. No I/O.
+//!
+//! Names and encodings are those of Spring's Kafka binder (`KafkaMessageChannelBinder`): text in UTF-8, the partition as four bytes, offset
+//! and timestamp as eight bytes, big-endian. Spring's headers about a Java exception (`x-exception-fqcn`, `x-exception-stacktrace`) have no
+//! counterpart here.
 
 use crate::client::Topics;
 use crate::client::batch::Origin;
 use crate::client::records::{Headers, HeadersBuffer};
 
-/// `headers`, and behind them where the record was read and why it could not be routed.
+/// Returns `headers` followed by the origin of the record and the reason why it could not be routed.
 pub(crate) fn headers(
     headers: Headers<'_>,
     origin: Origin,

@@ -1,12 +1,12 @@
-//! The router's topics by their purpose: even, odd, and a dead-letter topic for each input. No I/O.
+//! The output topics of the router: even, odd, and a dead-letter topic for each input topic. No I/O.
 
 use crate::client::{OutputTopic, Topics};
 use crate::config::{Invalid, RouterSettings};
 
-/// The even topic.
+/// Index of the even topic.
 pub(crate) const EVEN: OutputTopic = 0;
 
-/// The odd topic.
+/// Index of the odd topic.
 pub(crate) const ODD: OutputTopic = 1;
 
 /// Returns the topics of a router; with `parity-router.invalid=dlq` the dead-letter topics follow the odd topic, in the order of the

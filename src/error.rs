@@ -1,4 +1,4 @@
-//! What can end the router, and the exit code each end has. A record that cannot be routed is none of it: see `route`.
+//! Errors that end the program, and their exit codes. Records that cannot be routed are not errors; see `dead_letter`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -7,78 +7,82 @@ use crate::client;
 pub(crate) use crate::client::report;
 use crate::limits::OPEN_FILES;
 
-/// A failure that ends the program. `Display` is one lower-case line without its cause; [`report`] adds the causes.
+/// An error that ends the program. `Display` is one lower-case line without the cause; [`report`] adds the causes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Properties that cannot be used: all of them at once, a sentence each.
-    #[error("{}", sentences(.0))]
+    /// Invalid properties: all of them at once, one line each.
+    #[error("{}", one_line_each(.0))]
     Config(Vec<Problem>),
     /// The Kafka client failed.
     #[error(transparent)]
     Client(#[from] client::Error),
-    /// The actuator's port cannot be bound, or its server ended.
+    /// The port of the actuator cannot be bound, or its server ended.
     #[error("actuator on port {port}")]
     Actuator {
-        /// The port that was asked for.
+        /// The configured port.
         port: u16,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The system lets the program open too few files: it would begin, and then reach no broker.
-    #[error("open files: {limit} are allowed (ulimit -n), and {OPEN_FILES} are needed at least")]
+    /// The limit of open files is too low: the program would start, and then could not connect to a broker.
+    #[error(
+        "the limit of open files is {limit}, at least {OPEN_FILES} are needed; raise it with ulimit -n"
+    )]
     OpenFiles {
         /// `RLIMIT_NOFILE`
         limit: u64,
     },
-    /// The system refused something.
+    /// A system call failed.
     #[error("{what}")]
     System {
-        /// What was being done.
+        /// The operation, as "start a thread".
         what: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// `parity-router.invalid=fail`, and here is such a record.
+    /// A record cannot be routed, and `parity-router.invalid=fail`.
     #[error(
-        "record at {topic}-{partition}, offset {offset}, cannot be routed ({reason}) and parity-router.invalid=fail"
+        "{topic}-{partition}: the record at offset {offset} cannot be routed ({reason}), stopping because of parity-router.invalid=fail"
     )]
     Invalid {
-        /// Topic it was read from.
+        /// Input topic.
         topic: String,
-        /// Partition it was read from.
+        /// Input partition.
         partition: i32,
-        /// Its offset.
+        /// Offset of the record.
         offset: i64,
-        /// Why it cannot be routed.
+        /// The reason, as in the log and the dead letter.
         reason: &'static str,
     },
-    /// The time to stop in was over before these records were acknowledged; their offsets are not committed.
-    #[error("{role}: {count} batches not acknowledged at the end; their offsets are not committed")]
+    /// The stop deadline passed before these batches were acknowledged. Their offsets are not committed.
+    #[error(
+        "{thread}: {count} batches were not acknowledged before the stop deadline; their offsets are not committed"
+    )]
     Undelivered {
-        /// The thread that had them.
-        role: &'static str,
-        /// How many batches.
+        /// Name of the producer thread.
+        thread: &'static str,
+        /// Number of batches.
         count: usize,
     },
-    /// The date pattern, which was checked, cannot be formatted: a bug.
+    /// The validated date pattern cannot be formatted: a bug.
     #[error("the time cannot be formatted")]
     Time,
-    /// A thread ended while nobody had asked it to.
-    #[error("thread {0} ended unasked")]
+    /// A thread ended although no stop had been requested.
+    #[error("thread {0} ended unexpectedly")]
     Ended(&'static str),
     /// A thread panicked: a bug.
     #[error("thread {0} panicked")]
     Panicked(&'static str),
-    /// A thread did not end within the time to stop in.
-    #[error("thread {0} did not end in time")]
+    /// A thread did not end before the stop deadline.
+    #[error("thread {0} did not end before the stop deadline")]
     Deadline(&'static str),
-    /// `parity-router probe`: the asked router is not in the state asked for, or did not answer.
+    /// `parity-router probe`: the router is not in the requested state, or did not respond.
     #[error("{0}")]
     Probe(String),
 }
 
 impl Error {
-    /// The process's exit code: 2 for configuration, 1 for everything else.
+    /// Returns the exit code of the process: 2 for the configuration, 1 for everything else.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
@@ -87,14 +91,14 @@ impl Error {
     }
 }
 
-/// One thing wrong with the configuration: what was given, where, and what is allowed.
+/// One problem of the configuration: the property, the origin of its value, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// The property's full name, or what stands in for it, as "SPRING_APPLICATION_JSON".
+    /// The full name of the property, or of its source if that is the problem, as "SPRING_APPLICATION_JSON".
     pub(crate) property: String,
-    /// Where the value came from: "argument --server.port=x", "environment variable SERVER_PORT", …
+    /// The origin of the value: "argument --server.port=x", "environment variable SERVER_PORT", …
     pub(crate) origin: String,
-    /// What is wrong and what is allowed.
+    /// The problem, and what is allowed.
     pub(crate) message: String,
 }
 
@@ -104,7 +108,7 @@ impl std::fmt::Display for Problem {
     }
 }
 
-fn sentences(problems: &[Problem]) -> String {
+fn one_line_each(problems: &[Problem]) -> String {
     let mut text = String::from("configuration");
     for problem in problems {
         // Writing into a String does not fail.

@@ -1,36 +1,36 @@
-//! What the log sink prints of a record: the part of Spring's expression language (SpEL) that is about `payload` and `headers`. Pure.
+//! Expressions of the log sink: the subset of Spring's expression language (SpEL) with `payload` and `headers`. No I/O.
 
 use std::borrow::Cow;
 
-/// Texts, joined.
+/// An expression: operands joined by `+`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expression(Vec<Term>);
 
-/// One operand of `+`.
+/// An operand of `+`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Term {
-    /// Text in quotes.
+    /// A string literal.
     Literal(String),
     /// `payload`
     Payload,
-    /// `headers`: all of them.
+    /// `headers`: all headers.
     Headers,
     /// `headers['name']`, `headers.name`
     Header(String),
 }
 
-/// What an expression is evaluated against. Texts as they are to be printed.
+/// The message that an expression is evaluated against, with its parts as text.
 pub(crate) trait Message {
-    /// The value; `null` for a tombstone.
+    /// Returns the value, or `null` for a tombstone.
     fn payload(&self) -> Cow<'_, str>;
-    /// The header of this name.
+    /// Returns the header with this name.
     fn header(&self, name: &str) -> Option<Cow<'_, str>>;
-    /// All headers, in their order.
+    /// Returns all headers in their order.
     fn headers(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)>;
 }
 
 const ALLOWED: &str =
-    "allowed: payload, headers, headers['name'], headers.name and texts in quotes, joined by +";
+    "allowed: payload, headers, headers['name'], headers.name and quoted text, joined by +";
 
 impl Default for Expression {
     fn default() -> Self {
@@ -39,12 +39,12 @@ impl Default for Expression {
 }
 
 impl Expression {
-    /// Takes an expression apart. Fails with a sentence on what cannot be evaluated here.
+    /// Parses an expression. The error names the part that is not supported, and what is.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut terms = Vec::new();
         let mut rest = text.trim_start();
         loop {
-            let (term, after) = term(rest).ok_or_else(|| cannot(rest))?;
+            let (term, after) = term(rest).ok_or_else(|| unsupported(rest))?;
             terms.push(term);
             rest = after.trim_start();
             if rest.is_empty() {
@@ -52,12 +52,12 @@ impl Expression {
             }
             rest = rest
                 .strip_prefix('+')
-                .ok_or_else(|| cannot(rest))?
+                .ok_or_else(|| unsupported(rest))?
                 .trim_start();
         }
     }
 
-    /// Appends its text for a message.
+    /// Evaluates the expression and appends the result to `out`.
     pub(crate) fn evaluate(&self, message: &impl Message, out: &mut String) {
         for term in &self.0 {
             match term {
@@ -66,7 +66,7 @@ impl Expression {
                 Term::Header(name) => {
                     out.push_str(message.header(name).as_deref().unwrap_or("null"))
                 }
-                // As Java prints a map.
+                // The format of Java's `Map.toString`.
                 Term::Headers => {
                     out.push('{');
                     for (index, (name, value)) in message.headers().into_iter().enumerate() {
@@ -84,22 +84,22 @@ impl Expression {
     }
 }
 
-fn cannot(rest: &str) -> String {
+fn unsupported(rest: &str) -> String {
     if rest.is_empty() {
-        format!("the expression ends where an operand is due; {ALLOWED}")
+        format!("the expression ends where an operand is expected; {ALLOWED}")
     } else {
-        format!("{rest:?} cannot be evaluated here; {ALLOWED}")
+        format!("{rest:?} is not supported; {ALLOWED}")
     }
 }
 
-/// The operand at the beginning, and what is behind it.
+/// Parses the operand at the start and returns it with the rest.
 fn term(text: &str) -> Option<(Term, &str)> {
     if text.starts_with(['\'', '"']) {
         return quoted(text).map(|(text, rest)| (Term::Literal(text), rest));
     }
     let (word, rest) = word(text)?;
     match word {
-        // What is bytes in Spring is text here.
+        // `new String(payload)` converts bytes to text in Spring; the payload is text here already.
         "new" => {
             let rest = rest
                 .trim_start()
@@ -119,7 +119,7 @@ fn term(text: &str) -> Option<(Term, &str)> {
     }
 }
 
-/// The name of one header, behind the word `headers`.
+/// Parses the access to one header, after the word `headers`.
 fn header(text: &str) -> Option<(Term, &str)> {
     let (name, rest) = if let Some(rest) = text.strip_prefix('[') {
         let (name, rest) = quoted(rest.trim_start())
@@ -138,7 +138,7 @@ fn header(text: &str) -> Option<(Term, &str)> {
     Some((Term::Header(name), rest))
 }
 
-/// An identifier.
+/// Parses an identifier.
 fn word(text: &str) -> Option<(&str, &str)> {
     let end = text
         .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
@@ -146,7 +146,7 @@ fn word(text: &str) -> Option<(&str, &str)> {
     (end > 0).then(|| text.split_at(end))
 }
 
-/// A text in quotes, in which two quotes are one.
+/// Parses a string literal, in which two quotes stand for one.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let quote = text
         .chars()
@@ -234,9 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_evaluated() {
-        check_error("", "ends where an operand is due");
-        check_error("payload +", "ends where an operand is due");
+    fn unsupported_expressions() {
+        check_error("", "ends where an operand is expected");
+        check_error("payload +", "ends where an operand is expected");
         check_error("payload.length()", "\".length()\"");
         check_error("payload payload", "\"payload\"");
         check_error("#jsonPath(payload, '$.a')", "#jsonPath");
@@ -248,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken_or_refused(text in "(payload|headers|new|\\.|\\[|\\]|'|\"|\\+| |a|é|\\(|\\)){0,10}") {
+        fn any_text_is_parsed_or_refused(text in "(payload|headers|new|\\.|\\[|\\]|'|\"|\\+| |a|é|\\(|\\)){0,10}") {
             if let Ok(expression) = Expression::parse(&text) {
                 expression.evaluate(&Sample, &mut String::new());
             }

@@ -1,8 +1,10 @@
-//! What the probes ask and the threads tell: the only shared state. It is all atomics but for one short text and the counters, whose lock is
-//! taken once for a round and once for a delivered batch.
+//! Liveness, readiness and record counters: the only state that threads share. The threads write it and the actuator reads it.
 //!
-//! Liveness is about the process alone: it breaks when a thread has ended unasked, which only a restart heals. Readiness is about
-//! the work: partitions are assigned (maybe none: the group has more members than partitions), a broker answers, and the records get on.
+//! Liveness concerns the process alone: it fails when a thread has ended unexpectedly, which only a restart repairs. Readiness concerns
+//! the work: partitions are assigned, a broker answers, and no partition is stalled. An empty assignment counts as ready: the group has
+//! more members than partitions.
+//!
+//! The lock of the counters is taken once for each poll batch and once for each delivered batch, never for a record.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -13,31 +15,31 @@ use crate::config::RoleName;
 use crate::counters::{Outcome, PartitionCounters, RecordCounters};
 use crate::topic_partition::TopicPartition;
 
-/// Partitions that a sentence names; it counts the others.
-const NAMED: usize = 8;
+/// Partitions that a message names; it only counts the others.
+const MAX_NAMED: usize = 8;
 
-/// Liveness, readiness and what became of the records.
+/// Liveness, readiness and record counters of a running role.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     broken: AtomicBool,
     stopping: AtomicBool,
     joined: AtomicBool,
     assigned: AtomicUsize,
-    /// Why no broker can be worked with; empty while one can. Written when that changes, read by probes.
+    /// The reason why no broker is available, or an empty string. Written when it changes, read by probes.
     unavailable: Mutex<String>,
     counters: Mutex<RecordCounters>,
-    /// Names of the topics that are read.
+    /// Names of the input topics.
     inputs: Vec<String>,
-    /// `parity-router.stall-timeout`; none where nothing is read.
+    /// `parity-router.stall-timeout`; `None` for the time source, which reads nothing.
     stall_timeout: Option<Duration>,
-    /// Times that the time source has sent.
+    /// Timestamps that the time source has sent and a broker has acknowledged.
     pub(crate) sent: AtomicU64,
 }
 
-/// The words of a role for an account, with their counts; `lag` only where the client tells it.
-pub(crate) fn counts(role: RoleName, account: &PartitionCounters) -> Vec<(&'static str, u64)> {
-    let of = |fate| account.count(fate);
-    let mut counts = vec![("input", account.input)];
+/// Returns the counters that `/actuator/health` shows for a role, with their names; `lag` only if the client reports it.
+pub(crate) fn counts(role: RoleName, counters: &PartitionCounters) -> Vec<(&'static str, u64)> {
+    let of = |outcome| counters.count(outcome);
+    let mut counts = vec![("input", counters.input)];
     match role {
         RoleName::Router => counts.extend([
             ("even", of(Outcome::Even)),
@@ -48,18 +50,18 @@ pub(crate) fn counts(role: RoleName, account: &PartitionCounters) -> Vec<(&'stat
         RoleName::Log => counts.push(("printed", of(Outcome::Printed))),
         RoleName::Time => return Vec::new(),
     }
-    counts.push(("missed", account.lost));
-    counts.push(("inFlight", account.in_flight()));
-    counts.extend(account.lag.map(|lag| ("lag", lag)));
+    counts.push(("missed", counters.lost));
+    counts.push(("inFlight", counters.in_flight()));
+    counts.extend(counters.lag.map(|lag| ("lag", lag)));
     counts
 }
 
-/// What a readiness probe is told.
+/// Response to a readiness probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// Partitions are assigned, a broker answers, and the records get on.
+    /// Spring's `ACCEPTING_TRAFFIC`: partitions are assigned, a broker answers, and no partition is stalled.
     Accepting,
-    /// Not now, and why.
+    /// Spring's `REFUSING_TRAFFIC`, with the reason.
     Refusing(String),
 }
 
@@ -73,12 +75,12 @@ impl Health {
         }
     }
 
-    /// What became of the records.
+    /// Locks the record counters.
     pub(crate) fn counters(&self) -> MutexGuard<'_, RecordCounters> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the role has done, in a sentence.
+    /// Returns the totals of the role as one line for the log.
     pub(crate) fn summary(&self, role: RoleName) -> String {
         let total = self.counters().total();
         let mut summary = match role {
@@ -98,12 +100,12 @@ impl Health {
             ),
         };
         if total.lost > 0 {
-            let _ = write!(summary, ", {} missed", total.lost);
+            let _ = write!(summary, ", {} lost to retention", total.lost);
         }
         summary
     }
 
-    /// Name of a partition that is read, as `topic-0`.
+    /// Returns the name of an input partition, as `orders-0`.
     pub(crate) fn name(&self, partition: TopicPartition) -> String {
         let topic = self.inputs.get(usize::from(partition.topic));
         format!(
@@ -113,37 +115,38 @@ impl Health {
         )
     }
 
-    /// Which partitions do not get on, in a sentence. Where no broker answers that is told instead.
+    /// Returns a message that names the stalled partitions, or `None`. While no broker is available it returns `None`, because that is
+    /// the reason to report.
     pub(crate) fn stalled(&self, now: Instant) -> Option<String> {
         let timeout = self.stall_timeout?;
-        let counters = self.counters();
-        let stalled = counters.stalled(now, timeout);
+        let all = self.counters();
+        let stalled = all.stalled(now, timeout);
         if stalled.is_empty() || !self.unavailable_text().is_empty() {
             return None;
         }
         let mut text = format!("no progress for {timeout:?}: ");
-        for (number, (partition, account)) in stalled.iter().take(NAMED).enumerate() {
+        for (number, (partition, counters)) in stalled.iter().take(MAX_NAMED).enumerate() {
             let comma = if number == 0 { "" } else { ", " };
             // Writing into a String does not fail.
             let _ = write!(
                 text,
-                "{comma}{} ({} in flight, {} not read)",
+                "{comma}{} ({} in flight, {} unread)",
                 self.name(*partition),
-                account.in_flight(),
-                account.lag.unwrap_or_default()
+                counters.in_flight(),
+                counters.lag.unwrap_or_default()
             );
         }
-        if stalled.len() > NAMED {
-            let _ = write!(text, " and {} more", stalled.len() - NAMED);
+        if stalled.len() > MAX_NAMED {
+            let _ = write!(text, " and {} more", stalled.len() - MAX_NAMED);
         }
         Some(text)
     }
 
-    /// Says so where the records of a partition do not add up though none is in flight: something was lost, or counted twice.
+    /// Logs each partition whose counters do not add up although nothing is in flight: a record was lost, or counted twice.
     pub(crate) fn audit(&self) {
-        for (partition, account) in self.counters().unbalanced().into_iter().take(NAMED) {
+        for (partition, counters) in self.counters().unbalanced().into_iter().take(MAX_NAMED) {
             log::error!(
-                "the records of {} do not add up: {account}",
+                "the record counters of {} do not add up: {counters}",
                 self.name(partition)
             );
         }
@@ -155,57 +158,57 @@ impl Health {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thread has ended unasked: only a restart heals that.
+    /// Sets liveness to broken: a thread has ended unexpectedly. Only a restart repairs that.
     pub(crate) fn break_liveness(&self) {
         self.broken.store(true, Relaxed);
     }
 
-    /// Whether the process can go on, or heal by itself.
+    /// Returns whether the process works or can recover without a restart.
     pub(crate) fn is_live(&self) -> bool {
         !self.broken.load(Relaxed)
     }
 
-    /// The router drains and ends: ready never again.
+    /// Makes readiness refuse from now on: the program drains and ends.
     pub(crate) fn stopping(&self) {
         self.stopping.store(true, Relaxed);
     }
 
-    /// The group has given this router `partitions` partitions; none is an answer too.
+    /// Sets the number of assigned partitions, which can be 0.
     pub(crate) fn assigned(&self, partitions: usize) {
         self.assigned.store(partitions, Relaxed);
         self.joined();
     }
 
-    /// What has no partitions to be given is where it can work.
+    /// Makes readiness accept: the group has assigned partitions, or the role reads nothing.
     pub(crate) fn joined(&self) {
         self.joined.store(true, Relaxed);
     }
 
-    /// The assignment was taken away; another one will come.
+    /// Makes readiness refuse until the next assignment.
     pub(crate) fn revoked(&self) {
         self.joined.store(false, Relaxed);
         self.assigned.store(0, Relaxed);
     }
 
-    /// Partitions assigned now.
+    /// Returns the number of assigned partitions.
     pub(crate) fn partitions(&self) -> usize {
         self.assigned.load(Relaxed)
     }
 
-    /// No broker can be worked with, and why.
+    /// Makes readiness refuse with this reason until [`Health::available`].
     pub(crate) fn unavailable(&self, reason: &str) {
         reason.clone_into(&mut self.unavailable_text());
     }
 
-    /// A broker answers again.
+    /// Ends [`Health::unavailable`]: a broker answers.
     pub(crate) fn available(&self) {
         self.unavailable("");
     }
 
-    /// Whether records are being routed, else why not.
+    /// Returns whether records are being processed, or the reason why not.
     pub(crate) fn readiness(&self) -> Readiness {
         if !self.is_live() {
-            return Readiness::Refusing("a thread has ended unasked".to_owned());
+            return Readiness::Refusing("a thread has ended unexpectedly".to_owned());
         }
         if self.stopping.load(Relaxed) {
             return Readiness::Refusing("stopping".to_owned());
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life() {
+    fn readiness_over_a_lifetime() {
         let health = Health::default();
         check(&health, true, Some("no partitions assigned yet"));
         health.unavailable("localhost:9092: connection refused");
@@ -252,39 +255,41 @@ mod tests {
         health.stopping();
         check(&health, true, Some("stopping"));
         health.break_liveness();
-        check(&health, false, Some("a thread has ended unasked"));
+        check(&health, false, Some("a thread has ended unexpectedly"));
     }
+
     #[test]
     fn a_stall_makes_it_unready() {
         let health = Health::new(&["in".to_owned()], Duration::ZERO);
         health.assigned(20);
         check(&health, true, None);
         let now = Instant::now();
-        let place = |partition| TopicPartition {
+        let partition = |partition| TopicPartition {
             topic: 0,
             partition,
         };
-        health.counters().set_lag(place(3), 7, now);
-        let reason = "no progress for 0ns: in-3 (0 in flight, 7 not read)";
+        health.counters().set_lag(partition(3), 7, now);
+        let reason = "no progress for 0ns: in-3 (0 in flight, 7 unread)";
         check(&health, true, Some(reason));
         health.unavailable("localhost:9092: connection refused");
         check(&health, true, Some("localhost:9092: connection refused"));
         health.available();
-        for partition in 4..20 {
-            health.counters().add_read(place(partition), 1, now);
+        for number in 4..20 {
+            health.counters().add_read(partition(number), 1, now);
         }
-        let told = health.stalled(now);
+        let message = health.stalled(now);
         assert!(
-            told.as_deref()
-                .is_some_and(|text| text.contains(", in-10 (1 in flight, 0 not read) and 9 more")),
-            "{told:?}"
+            message
+                .as_deref()
+                .is_some_and(|text| text.contains(", in-10 (1 in flight, 0 unread) and 9 more")),
+            "{message:?}"
         );
-        for partition in 4..20 {
+        for number in 4..20 {
             health
                 .counters()
-                .add_outcome(place(partition), Outcome::Odd, 1, now);
+                .add_outcome(partition(number), Outcome::Odd, 1, now);
         }
-        health.counters().revoke(&[place(3)], now);
+        health.counters().revoke(&[partition(3)], now);
         check(&health, true, None);
     }
 }

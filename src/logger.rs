@@ -1,4 +1,4 @@
-//! One line an event, in the form of Spring Boot's log, to standard output. What goes through `log` is formatted here and nowhere else.
+//! The log: one line per event on standard output, in the format of Spring Boot. Called by all threads.
 
 use std::env;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use crate::properties::Properties;
 
 const LEVEL: &str = "logging.level.root";
 
-/// Starts logging: at the levels of `RUST_LOG`, else at `logging.level.root`, else at `default`.
+/// Starts the logger with the levels of `RUST_LOG`, or else `logging.level.root`, or else `default`.
 pub(crate) fn init(properties: &Properties, default: LevelFilter) -> Result<(), Problem> {
     let mut builder = Builder::new();
     builder
@@ -28,18 +28,18 @@ pub(crate) fn init(properties: &Properties, default: LevelFilter) -> Result<(), 
         _ => {
             let root = *level.as_ref().unwrap_or(&default);
             builder.filter_level(root);
-            // Of the clients' crates only what needs somebody.
+            // These crates log each attempt; only their warnings concern an operator.
             for crate_name in ["kafka", "rdkafka"] {
                 builder.filter_module(crate_name, root.min(LevelFilter::Warn));
             }
         }
     }
-    // Fails only where a logger is there already.
+    // This fails only if a logger is already installed.
     let _ = builder.try_init();
     level.map(drop)
 }
 
-/// Spring's levels; `false` is OFF and `true` is DEBUG, as YAML makes them.
+/// Parses Spring's level names. YAML turns OFF into `false`, and Spring reads `true` as DEBUG.
 fn level(properties: &Properties, default: LevelFilter) -> Result<LevelFilter, Problem> {
     let Some(value) = properties.get(LEVEL)? else {
         return Ok(default);
@@ -62,15 +62,15 @@ fn level(properties: &Properties, default: LevelFilter) -> Result<LevelFilter, P
     }
 }
 
-/// Whether what is logged under this name at this level is printed.
+/// Returns whether a line of this logger and level is written.
 pub(crate) fn is_enabled(name: &str, level: Level) -> bool {
     log::log_enabled!(target: name, level)
 }
 
-/// Appends a line of the log, where it is to be printed: for who wants to know that it was.
+/// Appends a log line to a buffer if the level is enabled. The log sink writes the buffer itself, so that it can report a failed write.
 pub(crate) fn append(lines: &mut Vec<u8>, name: &str, level: Level, text: &str) {
     if is_enabled(name, level) {
-        // Writing into a vector does not fail.
+        // Writing to a vector does not fail.
         let _ = write(
             lines,
             &ZonedDateTime::now(),
@@ -83,11 +83,11 @@ pub(crate) fn append(lines: &mut Vec<u8>, name: &str, level: Level, text: &str) 
     }
 }
 
-/// `2026-11-23 17:56:36.241  INFO 1 --- [consumer] parity_router::consumer : …`
+/// Writes a line as `2026-11-23 17:56:36.241  INFO 1 --- [consumer] parity_router::consumer : …`.
 fn write(out: &mut impl Write, now: &ZonedDateTime, record: &Record<'_>) -> io::Result<()> {
     let current = thread::current();
     let message = record.args().to_string();
-    // One event is one line, whatever a broker or an argument put into it.
+    // Text from a broker or an argument can contain line breaks, and an event must stay one line.
     let message = if message.contains(char::is_control) {
         message.replace(char::is_control, " ")
     } else {

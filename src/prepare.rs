@@ -1,4 +1,4 @@
-//! The wait for a broker and the topics, before records can flow.
+//! Threads `consumer` and `time`: waiting for a broker and the topics at the start.
 
 use std::thread;
 use std::time::Instant;
@@ -9,15 +9,15 @@ use crate::health::Health;
 use crate::limits::{POLL, PREPARE_BACKOFF};
 use crate::thread::Stop;
 
-/// Calls `attempt` until it succeeds, with a growing pause in between; says once what is waited for. Returns early when stopped, and fails
-/// on what no waiting would heal.
+/// Calls `attempt` until it succeeds, with exponential back-off ([`PREPARE_BACKOFF`]), and logs each reason once. Returns early when a stop
+/// is requested. Fails if waiting would not help.
 pub(crate) fn prepare(
     health: &Health,
     stop: &Stop,
     mut attempt: impl FnMut() -> Result<(), NotReady>,
 ) -> Result<(), Error> {
     let (mut back_off, longest) = PREPARE_BACKOFF;
-    let mut told = String::new();
+    let mut logged = String::new();
     while !stop.is_set() {
         match attempt() {
             Ok(()) => {
@@ -26,10 +26,10 @@ pub(crate) fn prepare(
             }
             Err(NotReady::Failed(error)) => return Err(error.into()),
             Err(NotReady::Waiting(reason)) => {
-                if reason != told {
+                if reason != logged {
                     log::warn!("waiting: {reason}");
                     health.unavailable(&reason);
-                    told = reason;
+                    logged = reason;
                 }
             }
         }

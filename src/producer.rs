@@ -1,5 +1,6 @@
-//! Body of the threads `producer-even` and `producer-odd`: takes batches, sends them, tells the consumer what is delivered. Each owns its
-//! Kafka producer. When the consumer closes the channel it drains and ends.
+//! Threads `producer-even` and `producer-odd`: receive batches from the consumer, send them, and return the delivered ones.
+//!
+//! Each thread owns its Kafka producer. When the consumer closes the channel, the thread drains the producer and ends.
 
 use std::time::{Duration, Instant};
 
@@ -18,91 +19,91 @@ use crate::health::Health;
 use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, IDLE_POLL, POLL};
 use crate::route::Output;
 use crate::thread::Stop;
-use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::throttle::{Throttle, WARNING_INTERVAL, more_suppressed};
 
-/// What a producer thread works with.
+/// Channels and identity of a producer thread.
 pub(crate) struct ProducerChannels {
-    /// Whose records it writes.
+    /// The output whose records the thread writes.
     pub(crate) output: Output,
-    /// The thread's name.
+    /// Name of the thread.
     pub(crate) name: &'static str,
-    /// From the consumer.
+    /// Batches from the consumer.
     pub(crate) batches: Receiver<Batch>,
-    /// Back to the consumer. It has room for every batch that can exist, so that the two never wait for each other.
+    /// Delivered batches to the consumer. The channel holds every batch that can exist, so the two threads never wait for each other.
     pub(crate) delivered: Sender<Batch>,
 }
 
-/// Body of the thread.
+/// Body of the thread. Ends when the consumer closes the channel and everything is acknowledged, at the stop deadline, or with an error.
 pub(crate) fn run<P: Producer>(
     mut producer: P,
-    outlet: &ProducerChannels,
+    channels: &ProducerChannels,
     invalid: &Invalid,
     topics: &Topics,
     health: &Health,
     stop: &Stop,
 ) -> Result<(), Error> {
-    let mut desk = Desk {
-        outlet,
+    let mut reports = DeliveryReports {
+        channels,
         invalid,
         topics,
         health,
         warnings: Throttle::new(WARNING_INTERVAL),
     };
     loop {
-        let busy = producer.in_flight() > 0;
+        let is_busy = producer.in_flight() > 0;
         if producer.accepts() {
-            let wait = if busy {
+            let wait = if is_busy {
                 ACKNOWLEDGEMENT_POLL
             } else {
                 IDLE_POLL
             };
-            match outlet.batches.recv_timeout(wait) {
+            match channels.batches.recv_timeout(wait) {
                 Ok(batch) => producer.send(batch)?,
                 Err(RecvTimeoutError::Timeout) => (),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             producer.poll(Duration::ZERO)?;
         } else {
-            // Nothing but an acknowledgement, which ends the wait, makes room.
+            // Only an acknowledgement makes room, and it ends the wait.
             producer.poll(POLL)?;
         }
-        desk.take_delivered(&mut producer)?;
+        reports.take_delivered(&mut producer)?;
     }
-    let deadline = stop.deadline_but(COMMIT_WITHIN);
+    let deadline = stop.deadline_minus(COMMIT_WITHIN);
     while producer.in_flight() > 0 && Instant::now() < deadline {
         producer.poll(ACKNOWLEDGEMENT_POLL)?;
-        desk.take_delivered(&mut producer)?;
+        reports.take_delivered(&mut producer)?;
     }
     match producer.in_flight() {
         0 => Ok(()),
         count => Err(Error::Undelivered {
-            role: outlet.name,
+            thread: channels.name,
             count,
         }),
     }
 }
 
-/// Where delivered batches are counted and handed back.
-struct Desk<'a> {
-    outlet: &'a ProducerChannels,
+/// Counts delivered batches and returns them to the consumer.
+struct DeliveryReports<'a> {
+    channels: &'a ProducerChannels,
     invalid: &'a Invalid,
     topics: &'a Topics,
     health: &'a Health,
     warnings: Throttle,
 }
 
-impl Desk<'_> {
+impl DeliveryReports<'_> {
     fn take_delivered<P: Producer>(&mut self, producer: &mut P) -> Result<(), Error> {
         while let Some(mut batch) = producer.delivered() {
             self.count(&batch);
             if batch.refused.is_empty() {
-                // Fails only when the consumer has ended: then nobody commits any more.
-                let _ = self.outlet.delivered.send(batch);
+                // This fails only if the consumer has ended; then no offset is committed any more.
+                let _ = self.channels.delivered.send(batch);
                 continue;
             }
-            self.refused(&mut batch)?;
+            self.handle_refused(&mut batch)?;
             if batch.is_empty() {
-                let _ = self.outlet.delivered.send(batch);
+                let _ = self.channels.delivered.send(batch);
             } else {
                 producer.send(batch)?;
             }
@@ -110,8 +111,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// What the broker refuses for good is handled as what cannot be routed: the batch becomes one of dead letters.
-    fn refused(&mut self, batch: &mut Batch) -> Result<(), Error> {
+    /// Treats records that the broker rejects for good like records that cannot be routed: `batch` becomes a batch of dead letters.
+    fn handle_refused(&mut self, batch: &mut Batch) -> Result<(), Error> {
         for RefusedRecord { place, reason } in &batch.refused {
             let Some(record) = batch.get(*place) else {
                 continue;
@@ -122,7 +123,7 @@ impl Desk<'_> {
                 self.topics.output(record.output),
             );
             let what = format!(
-                "{input}-{}, offset {offset}: topic {output} refused the record: {reason}",
+                "{input}-{}: topic {output} rejected the record at offset {offset}: {reason}",
                 partition.partition
             );
             if destinations::is_dead_letter(record.output) || matches!(self.invalid, Invalid::Fail)
@@ -134,7 +135,7 @@ impl Desk<'_> {
                 .into());
             }
             if let Some(suppressed) = self.warnings.admit(Instant::now()) {
-                log::warn!("{what} ({suppressed} more like this since the last line)");
+                log::warn!("{what}{}", more_suppressed(suppressed));
             }
         }
         if matches!(self.invalid, Invalid::Skip) {
@@ -150,17 +151,17 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Counts what was acknowledged.
+    /// Counts the acknowledged records of a batch.
     fn count(&self, batch: &Batch) {
         let now = Instant::now();
         let mut counters = self.health.counters();
         for (partition, output, records) in batch.tallies() {
-            let fate = match self.outlet.output {
+            let outcome = match self.channels.output {
                 _ if destinations::is_dead_letter(output) => Outcome::DeadLettered,
                 Output::Even => Outcome::Even,
                 Output::Odd => Outcome::Odd,
             };
-            counters.add_outcome(partition, fate, records, now);
+            counters.add_outcome(partition, outcome, records, now);
         }
     }
 }

@@ -1,18 +1,20 @@
-//! The rule: where a value goes by the parity of its last digit, and what is written in front of it. Pure; the bytes are those of
-//! the recipe's sources (spring-cloud-dataflow-samples, polyglot-python-app), whose even prefix ends in a blank and whose odd one does not.
+//! The routing rule: the parity of the last digit of a value selects the output and its prefix. No I/O.
+//!
+//! The prefixes are byte for byte those of the recipe (spring-cloud-dataflow-samples, polyglot-python-app): the even prefix ends with a
+//! blank, the odd one does not.
 
-/// Where a record goes.
+/// Result of the rule for a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// To the output's topic, its prefix in front of the value.
+    /// The record goes to the topic of this output, with the prefix in front of its value.
     To(Output),
-    /// Nowhere: a tombstone, a record without a value.
+    /// The record is not routed: it is a tombstone, a record without a value.
     Skip,
-    /// It has no parity.
+    /// The record has no parity and becomes a dead letter, is skipped, or stops the router (`parity-router.invalid`).
     Invalid(Reason),
 }
 
-/// The two ways out, each with a producer thread of its own.
+/// The two outputs. Each has its own producer thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     /// The last digit is 0, 2, 4, 6 or 8.
@@ -21,21 +23,21 @@ pub(crate) enum Output {
     Odd,
 }
 
-/// Why a record has no parity.
+/// Reason why a record has no parity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// A value of no bytes.
+    /// The value has no bytes.
     Empty,
-    /// The last byte is none of the ASCII digits.
+    /// The last byte is not an ASCII digit.
     NoDigit,
 }
 
-/// Where a record with this value goes; `None` is a tombstone.
+/// Applies the rule to a value; `None` is a tombstone.
 pub(crate) fn route(value: Option<&[u8]>) -> Route {
     match value.map(<[u8]>::last) {
         None => Route::Skip,
         Some(None) => Route::Invalid(Reason::Empty),
-        // ASCII digits have the parity of their digit: '0' is 48.
+        // The code of an ASCII digit has the parity of the digit, because '0' is 48.
         Some(Some(byte @ b'0'..=b'9')) if byte % 2 == 0 => Route::To(Output::Even),
         Some(Some(b'0'..=b'9')) => Route::To(Output::Odd),
         Some(Some(_)) => Route::Invalid(Reason::NoDigit),
@@ -43,7 +45,7 @@ pub(crate) fn route(value: Option<&[u8]>) -> Route {
 }
 
 impl Output {
-    /// What is written in front of the value.
+    /// Returns the bytes that are written in front of the value.
     pub(crate) fn prefix(self) -> &'static [u8] {
         match self {
             Self::Even => b"Even timestamp: ",
@@ -53,7 +55,7 @@ impl Output {
 }
 
 impl Reason {
-    /// For logs and for the dead letter's header.
+    /// Returns the text for the log and for the dead letter's `x-exception-message`.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Empty => "the value is empty",
@@ -94,7 +96,7 @@ mod tests {
         for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
             check([b'4', byte], Route::Invalid(Reason::NoDigit));
         }
-        // A digit of another script is several bytes, the last of which is no ASCII digit.
+        // The UTF-8 form of another script's digit ends with a byte that is not an ASCII digit.
         check("٤", Route::Invalid(Reason::NoDigit));
     }
 

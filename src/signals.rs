@@ -1,6 +1,6 @@
-//! Thread `signals`: SIGTERM and SIGINT ask the router to stop; a second one ends the process at once.
+//! Thread `signals`: SIGTERM and SIGINT request a stop; a second signal exits at once.
 //!
-//! Without a handler a process that is PID 1 in a container would not see a SIGTERM at all.
+//! The handlers are necessary because the kernel ignores SIGTERM for PID 1 in a container unless the process handles it.
 
 use std::process;
 
@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 use crate::error::Error;
 use crate::thread::ThreadEvent;
 
-/// The handlers are in place; [`run`] serves them.
+/// Installs the handlers. [`run`] receives the signals.
 pub(crate) fn install() -> Result<Signals, Error> {
     Signals::new([SIGTERM, SIGINT]).map_err(|source| Error::System {
         what: "install the signal handlers",
@@ -19,29 +19,29 @@ pub(crate) fn install() -> Result<Signals, Error> {
     })
 }
 
-/// Body of the thread; it ends when the handle of `signals` is closed.
+/// Body of the thread. It ends when the handle of `signals` is closed.
 pub(crate) fn run(mut signals: Signals, events: &Sender<ThreadEvent>) {
-    let mut asked = false;
+    let mut is_stopping = false;
     for signal in signals.forever() {
-        if asked {
+        if is_stopping {
             exit_at_once(signal);
         }
-        asked = true;
+        is_stopping = true;
         let name = if signal == SIGINT {
             "SIGINT"
         } else {
             "SIGTERM"
         };
-        // Full means that others have asked already.
+        // A full channel already holds a stop request.
         let _ = events.try_send(ThreadEvent::StopRequested(name));
     }
 }
 
 #[allow(
     clippy::exit,
-    reason = "the one place: who sends a second signal does not want to wait for the drain"
+    reason = "the only place: the sender of a second signal does not want to wait for the drain"
 )]
 fn exit_at_once(signal: i32) -> ! {
-    log::warn!("second signal: ending at once, with what is in flight");
+    log::warn!("second signal, exiting at once; records in flight will be routed again");
     process::exit(128 + signal)
 }

@@ -1,4 +1,4 @@
-//! The one place where threads begin. Each has a name, and its end is always told, however it ends.
+//! Starting and joining threads. Each thread has a name and reports its end to the main thread, even if it panics.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -10,34 +10,34 @@ use crossbeam_channel::Sender;
 use crate::error::Error;
 use crate::limits::STOP_WITHIN;
 
-/// What the main thread waits for.
+/// Events that the main thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ThreadEvent {
-    /// Somebody wants the router to stop: a signal's name, or who asked.
+    /// A stop was requested; the name of the signal, or of the source of the request.
     StopRequested(&'static str),
     /// The thread of this name has ended.
     Ended(&'static str),
 }
 
-/// Events that can wait: each of the five threads ends once, and of many requests to stop one is enough (senders drop the others).
+/// Capacity of the event channel. Each of the five threads ends once, and one stop request is enough, so senders drop what does not fit.
 pub(crate) const EVENTS: usize = 16;
 
-/// A thread that was started.
+/// A thread that has been started.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// Its name, at most 15 bytes: Linux keeps no more.
+    /// The name, at most 15 bytes: Linux truncates longer ones.
     pub(crate) name: &'static str,
     handle: JoinHandle<Result<(), Error>>,
 }
 
-/// Starts a thread. When it ends, by returning or by a panic, `events` is told.
+/// Starts a thread. When the thread returns or panics, it sends [`ThreadEvent::Ended`].
 pub(crate) fn spawn(
     name: &'static str,
     events: Sender<ThreadEvent>,
     body: impl FnOnce() -> Result<(), Error> + Send + 'static,
 ) -> Result<Running, Error> {
     let body = move || {
-        let _tell = TellEnd { name, events };
+        let _reporter = EndReporter { name, events };
         body()
     };
     let handle = Builder::new()
@@ -51,12 +51,12 @@ pub(crate) fn spawn(
 }
 
 impl Running {
-    /// Whether it has ended: joining will not wait.
+    /// Returns whether the thread has ended, so that joining does not wait.
     pub(crate) fn is_finished(&self) -> bool {
         self.handle.is_finished()
     }
 
-    /// Waits for its end and tells how it was.
+    /// Waits for the end of the thread and returns its result.
     pub(crate) fn join(self) -> Result<(), Error> {
         self.handle
             .join()
@@ -64,39 +64,41 @@ impl Running {
     }
 }
 
-struct TellEnd {
+/// Reports the end of a thread when it is dropped, which a panic does as well.
+struct EndReporter {
     name: &'static str,
     events: Sender<ThreadEvent>,
 }
 
-impl Drop for TellEnd {
+impl Drop for EndReporter {
     fn drop(&mut self) {
-        // Fails only when the main thread is gone, or when more events wait than there are threads.
+        // This fails only if the main thread has ended, or if more events are queued than there are threads.
         let _ = self.events.try_send(ThreadEvent::Ended(self.name));
     }
 }
 
-/// The flag for the head of the pipeline, and the time by which all must be over. Behind the head a closed channel is the stop message.
+/// The stop flag of the first thread of the pipeline, with the deadline of the stop. For the threads after it, a closed channel is the stop
+/// message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop(Arc<OnceLock<Instant>>);
 
 impl Stop {
-    /// Stopping begins, and is to be over at `deadline`. A second call changes nothing.
+    /// Sets the flag and the deadline. A second call has no effect.
     pub(crate) fn begin(&self, deadline: Instant) {
         let _ = self.0.set(deadline);
     }
 
-    /// When it is to be over but for the last `kept`. Where nobody has asked for it yet, as if somebody did now.
-    pub(crate) fn deadline_but(&self, kept: Duration) -> Instant {
+    /// Returns the deadline minus `remaining`. Before the flag is set, the deadline counts from now.
+    pub(crate) fn deadline_minus(&self, remaining: Duration) -> Instant {
         let deadline = self
             .0
             .get()
             .copied()
             .unwrap_or_else(|| Instant::now() + STOP_WITHIN);
-        deadline.checked_sub(kept).unwrap_or(deadline)
+        deadline.checked_sub(remaining).unwrap_or(deadline)
     }
 
-    /// Whether it has begun.
+    /// Returns whether the flag is set.
     pub(crate) fn is_set(&self) -> bool {
         self.0.get().is_some()
     }

@@ -1,11 +1,11 @@
-//! Keeps a flood of events from becoming a flood of log lines. Pure: the time is given to it.
+//! Rate limit for log lines. No I/O; the caller passes the time.
 
 use std::time::{Duration, Instant};
 
 /// Shortest time between two warnings of one kind.
 pub(crate) const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Admits one event in each interval and counts those between.
+/// Admits one event per interval and counts the suppressed ones.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     interval: Duration,
@@ -14,7 +14,7 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// At most one event in each `interval`.
+    /// Creates a throttle that admits at most one event per `interval`.
     pub(crate) fn new(interval: Duration) -> Self {
         Self {
             interval,
@@ -23,7 +23,7 @@ impl Throttle {
         }
     }
 
-    /// Whether the event at `now` is to be logged: then, how many before it were not.
+    /// Returns `Some` if the event at `now` is to be logged, with the number of events suppressed since the last admitted one.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         if self
             .last
@@ -37,12 +37,20 @@ impl Throttle {
     }
 }
 
+/// Returns the end of a log line for a number of suppressed events: empty if there is none.
+pub(crate) fn more_suppressed(suppressed: u64) -> String {
+    match suppressed {
+        0 => String::new(),
+        count => format!(" ({count} more since the last line)"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn one_in_each_interval() {
+    fn one_event_per_interval() {
         let start = Instant::now();
         let mut throttle = Throttle::new(Duration::from_secs(1));
         let mut check = |millis: u64, expected: Option<u64>| {

@@ -1,4 +1,4 @@
-//! The role `log`: prints records, as Spring's log sink does. The thread `consumer` reads and commits; printing is its handler here.
+//! Thread `consumer` in the role `log`: writes each record to standard output, like Spring's log sink.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -16,10 +16,12 @@ use crate::counters::Outcome;
 use crate::error::Error;
 use crate::expression::Message;
 use crate::health::Health;
-use crate::limits::ROUND_BYTES;
 use crate::thread::Stop;
 
-/// Body of the thread: prints to standard output until stopped. `line` appends the line for a text.
+/// Bytes of buffered lines after which they are written.
+const MAX_BUFFERED: usize = 256 * 1024;
+
+/// Body of the thread. Runs until a stop is requested, or fails. `line` formats the line for the text of a record.
 pub(crate) fn run<C: Client>(
     cluster: &ClientSettings,
     settings: &LogSettings,
@@ -52,7 +54,7 @@ pub(crate) fn run<C: Client>(
     )
 }
 
-/// Prints each record as a line; those of a poll_batch by one system call, before their offsets count.
+/// Handler of the role `log`. The lines of a poll batch are written by one system call, before its offsets can be committed.
 struct Printer<'a, L> {
     settings: &'a LogSettings,
     topics: &'a Topics,
@@ -76,7 +78,7 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
         };
         self.settings.expression.evaluate(&message, &mut self.text);
         (self.line)(&mut self.lines, &self.text);
-        Ok(if self.lines.len() >= ROUND_BYTES {
+        Ok(if self.lines.len() >= MAX_BUFFERED {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -84,16 +86,16 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
     }
 
     fn settle(&mut self, poll_batch: &PollBatch) -> Result<(), Error> {
-        // What cannot be printed is not committed: somebody else may be able to.
+        // The offsets of records that cannot be written stay uncommitted, so that another instance can print them.
         let mut out = io::stdout();
         out.write_all(&self.lines)
             .and_then(|()| out.flush())
             .map_err(|source| Error::System {
-                what: "print to standard output",
+                what: "write to standard output",
                 source,
             })?;
         self.lines.clear();
-        self.lines.shrink_to(ROUND_BYTES);
+        self.lines.shrink_to(MAX_BUFFERED);
         let now = Instant::now();
         let mut counters = self.health.counters();
         for progress in poll_batch.progress() {
@@ -103,7 +105,7 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
     }
 }
 
-/// A record as an expression sees it: its own headers, and those that Spring makes of the rest of it
+/// A record as a Spring message: its own headers, and those that Spring derives from its other fields
 /// (`org.springframework.kafka.support.KafkaHeaders`).
 struct Received<'a> {
     record: &'a Record<'a>,
@@ -117,7 +119,7 @@ impl Message for Received<'_> {
     }
 
     fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        // Of two of a name the last counts, as with Kafka's `lastHeader`.
+        // The last of several headers with one name counts, as with Kafka's `lastHeader`.
         self.headers()
             .into_iter()
             .rev()
@@ -132,14 +134,14 @@ impl Message for Received<'_> {
                 value.map_or("null".into(), text_or_hex),
             ));
         }
-        let place = self.record.partition;
+        let partition = self.record.partition;
         headers.push((
             "kafka_receivedTopic".into(),
-            self.topics.input(place.topic).into(),
+            self.topics.input(partition.topic).into(),
         ));
         headers.push((
             "kafka_receivedPartitionId".into(),
-            place.partition.to_string().into(),
+            partition.partition.to_string().into(),
         ));
         headers.push(("kafka_offset".into(), self.record.offset.to_string().into()));
         if let Some(timestamp) = self.record.timestamp {
@@ -158,7 +160,7 @@ impl Message for Received<'_> {
     }
 }
 
-/// Text where the bytes are: UTF-8 without control characters but those of white space. Else their hexadecimal digits.
+/// Returns the bytes as text if they are UTF-8 without control characters other than white space, and in hexadecimal otherwise.
 fn text_or_hex(bytes: &[u8]) -> Cow<'_, str> {
     let printable = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r');
     match str::from_utf8(bytes) {
@@ -166,7 +168,7 @@ fn text_or_hex(bytes: &[u8]) -> Cow<'_, str> {
         _ => {
             let mut hex = String::with_capacity(2 * bytes.len());
             for byte in bytes {
-                // Writing into a String does not fail.
+                // Writing to a String does not fail.
                 let _ = write!(hex, "{byte:02x}");
             }
             Cow::Owned(hex)

@@ -1,4 +1,4 @@
-//! The router's part of the thread `consumer`: decides where each record goes.
+//! Thread `consumer` in the role `router`: applies the rule to each record and appends it to the batch of its output.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -12,9 +12,9 @@ use crate::dead_letter;
 use crate::destinations;
 use crate::error::Error;
 use crate::route::{self, Output, Reason, Route};
-use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::throttle::{Throttle, WARNING_INTERVAL, more_suppressed};
 
-/// Decides where each record goes.
+/// Handler of the role `router`.
 pub(crate) struct Router<'a> {
     topics: &'a Topics,
     invalid: &'a Invalid,
@@ -23,7 +23,7 @@ pub(crate) struct Router<'a> {
 }
 
 impl<'a> Router<'a> {
-    /// For these topics, with what is to become of a record that cannot be routed.
+    /// Creates the handler. A poll batch ends when the encoded records of both outputs have `poll_batch_bytes`.
     pub(crate) fn new(topics: &'a Topics, invalid: &'a Invalid, poll_batch_bytes: usize) -> Self {
         Self {
             topics,
@@ -55,8 +55,8 @@ impl Handler for Router<'_> {
             Route::Skip => poll_batch.skip(record.partition),
             Route::Invalid(reason) => self.invalid(reason, record, poll_batch)?,
         }
-        let full = poll_batch.even.bytes() + poll_batch.odd.bytes() >= self.poll_batch_bytes;
-        Ok(if full {
+        let is_full = poll_batch.even.bytes() + poll_batch.odd.bytes() >= self.poll_batch_bytes;
+        Ok(if is_full {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -64,7 +64,7 @@ impl Handler for Router<'_> {
     }
 
     fn settle(&mut self, _round: &PollBatch) -> Result<(), Error> {
-        // Its records are settled by their delivery.
+        // The producer threads count the records when they are delivered.
         Ok(())
     }
 }
@@ -80,7 +80,7 @@ impl Router<'_> {
         let (partition, offset) = (record.partition, record.offset);
         let topic = self.topics.input(partition.topic);
         let reason = reason.text();
-        let what = match self.invalid {
+        let action = match self.invalid {
             Invalid::Fail => {
                 return Err(Error::Invalid {
                     topic: topic.to_owned(),
@@ -91,7 +91,7 @@ impl Router<'_> {
             }
             Invalid::Skip => {
                 poll_batch.skip(partition);
-                "skipped"
+                "skipping it"
             }
             Invalid::DeadLetter(_) => {
                 let Some(output) = destinations::dead_letter(self.topics, partition.topic) else {
@@ -108,13 +108,14 @@ impl Router<'_> {
                     ..*record
                 };
                 poll_batch.odd.push(output, b"", &letter);
-                "sent to the dead-letter topic"
+                "sending it to the dead-letter topic"
             }
         };
         if let Some(suppressed) = self.warnings.admit(Instant::now()) {
             log::warn!(
-                "{topic}-{}, offset {offset}: {reason}; {what} ({suppressed} more like this since the last line)",
-                partition.partition
+                "{topic}-{}: cannot route the record at offset {offset}: {reason}, {action}{}",
+                partition.partition,
+                more_suppressed(suppressed)
             );
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The role `time`: sends the time, as Spring's time source does. One thread, `time`, owns the producer and does both.
+//! Thread `time` in the role `time`: sends the time at fixed intervals, like Spring's time source. It owns the Kafka producer.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -13,14 +13,12 @@ use crate::client::{Batch, Client, Producer, Record, Timestamp};
 use crate::config::{Pace, TimeSettings};
 use crate::error::Error;
 use crate::health::Health;
-use crate::limits::{
-    ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, POLL, ROUND_RECORDS, UNACKNOWLEDGED_AFTER,
-};
+use crate::limits::{ACKNOWLEDGEMENT_POLL, COMMIT_WITHIN, POLL, UNACKNOWLEDGED_AFTER};
 use crate::prepare::prepare;
 use crate::thread::Stop;
 use crate::topic_partition::TopicPartition;
 
-/// Headers of a record from Spring's time source (captured from one: Spring Boot 3.5, `spring-time-supplier` 5.1.1).
+/// Headers of the records of Spring's time source, captured from Spring Boot 3.5 with `spring-time-supplier` 5.1.1.
 const HEADERS: [(&str, &[u8]); 2] = [
     ("contentType", b"application/json"),
     (
@@ -29,10 +27,13 @@ const HEADERS: [(&str, &[u8]); 2] = [
     ),
 ];
 
-/// Bytes of times that are one batch: below Kafka's usual limit of 1 MB, and more than so many times ever are.
+/// Timestamps that wait for the producer while brokers are unavailable; the source stops taking the time at this number.
+const MAX_PENDING: usize = 1024;
+
+/// Bytes of encoded timestamps in a batch: below Kafka's usual limit of 1 MB, and more than [`MAX_PENDING`] timestamps ever have.
 const PENDING_BYTES: usize = 512 * 1024;
 
-/// Body of the thread: until stopped. With `limit` only so many times are sent.
+/// Body of the thread. Runs until a stop is requested, or fails. It sends at most `limit` timestamps.
 pub(crate) fn run<C: Client>(
     cluster: &ClientSettings,
     settings: &TimeSettings,
@@ -62,7 +63,7 @@ fn send<P: Producer>(
         health,
         pending: Batch::new(PENDING_BYTES),
         unacknowledged_since: None,
-        told: false,
+        is_waiting_logged: false,
     };
     health.unavailable("no broker has answered yet");
     prepare(health, stop, || source.producer.prepare())?;
@@ -76,12 +77,12 @@ struct Source<'a, P: Producer> {
     settings: &'a TimeSettings,
     limit: Option<u64>,
     health: &'a Health,
-    /// Times that the producer has no room for yet: where brokers are away, up to [`ROUND_RECORDS`] of them.
+    /// Timestamps that the producer has no room for yet, at most [`MAX_PENDING`].
     pending: Batch,
-    /// Since when something has been in flight and nothing has been acknowledged.
+    /// Time of the last acknowledgement, or of the first batch sent after that; `None` if nothing is in flight.
     unacknowledged_since: Option<Instant>,
-    /// The wait for acknowledgements has been told.
-    told: bool,
+    /// The missing acknowledgements have already been logged.
+    is_waiting_logged: bool,
 }
 
 impl<P: Producer> Source<'_, P> {
@@ -89,9 +90,9 @@ impl<P: Producer> Source<'_, P> {
         let mut due = Instant::now() + self.settings.poller.initial_delay;
         let mut taken = 0;
         while !stop.is_set() {
-            let over = self.limit.is_some_and(|limit| taken >= limit);
+            let is_complete = self.limit.is_some_and(|limit| taken >= limit);
             let mut wait = POLL;
-            if !over && self.pending.len() < ROUND_RECORDS {
+            if !is_complete && self.pending.len() < MAX_PENDING {
                 if Instant::now() >= due {
                     self.take_time()?;
                     taken += 1;
@@ -109,7 +110,7 @@ impl<P: Producer> Source<'_, P> {
         Ok(())
     }
 
-    /// Puts the time of now among those that are to be sent.
+    /// Appends the current time to the pending batch.
     fn take_time(&mut self) -> Result<(), Error> {
         let now = ZonedDateTime::now();
         let mut value = String::new();
@@ -142,14 +143,14 @@ impl<P: Producer> Source<'_, P> {
         Ok(())
     }
 
-    /// Counts what was acknowledged, and notices when nothing is.
+    /// Counts acknowledged timestamps, and logs a warning if acknowledgements are missing.
     fn take_delivered(&mut self) -> Result<(), Error> {
         while let Some(batch) = self.producer.delivered() {
             if let Some(RefusedRecord { reason, .. }) = batch.refused.first() {
                 return Err(client::Error::Kafka {
                     operation: "produce",
                     reason: format!(
-                        "topic {} refused the record: {reason}",
+                        "topic {} rejected the record: {reason}",
                         self.settings.output
                     ),
                 }
@@ -157,46 +158,46 @@ impl<P: Producer> Source<'_, P> {
             }
             self.health.sent.fetch_add(batch.len() as u64, Relaxed);
             self.unacknowledged_since = (self.producer.in_flight() > 0).then(Instant::now);
-            if std::mem::take(&mut self.told) {
-                log::info!("topic {} acknowledges again", self.settings.output);
+            if std::mem::take(&mut self.is_waiting_logged) {
+                log::info!("topic {}: acknowledging again", self.settings.output);
                 self.health.available();
             }
         }
-        if !self.told
+        if !self.is_waiting_logged
             && self
                 .unacknowledged_since
                 .is_some_and(|since| since.elapsed() >= UNACKNOWLEDGED_AFTER)
         {
             let reason = format!(
-                "topic {} has acknowledged nothing for {UNACKNOWLEDGED_AFTER:?}",
+                "topic {}: nothing acknowledged for {UNACKNOWLEDGED_AFTER:?}",
                 self.settings.output
             );
-            log::warn!("{reason}; going on trying");
+            log::warn!("{reason}, retrying");
             self.health.unavailable(&reason);
-            self.told = true;
+            self.is_waiting_logged = true;
         }
         Ok(())
     }
 
-    /// The end: what was taken is sent and acknowledged.
+    /// Sends the pending timestamps and waits for the acknowledgements until the stop deadline.
     fn drain(&mut self, stop: &Stop) -> Result<(), Error> {
-        let deadline = stop.deadline_but(COMMIT_WITHIN);
-        while self.left() > 0 && Instant::now() < deadline {
+        let deadline = stop.deadline_minus(COMMIT_WITHIN);
+        while self.unacknowledged() > 0 && Instant::now() < deadline {
             self.send()?;
             self.producer.poll(ACKNOWLEDGEMENT_POLL)?;
             self.take_delivered()?;
         }
-        match self.left() {
+        match self.unacknowledged() {
             0 => Ok(()),
             count => Err(Error::Undelivered {
-                role: "time",
+                thread: "time",
                 count,
             }),
         }
     }
 
-    /// Batches not yet acknowledged.
-    fn left(&self) -> usize {
+    /// Returns the number of unacknowledged batches.
+    fn unacknowledged(&self) -> usize {
         self.producer.in_flight() + usize::from(!self.pending.is_empty())
     }
 }
@@ -211,13 +212,13 @@ mod tests {
     use crate::config::Poller;
     use crate::date_pattern::DatePattern;
 
-    /// A producer whose brokers are away: it takes nothing. It has the source stopped at the first wait as long as waits can be.
-    struct Away {
+    /// A producer without available brokers: it accepts no batch. It stops the source at the first wait of the full poll time.
+    struct Unavailable {
         stop: Stop,
         polls: usize,
     }
 
-    impl Producer for &mut Away {
+    impl Producer for &mut Unavailable {
         fn prepare(&mut self) -> Result<(), NotReady> {
             Ok(())
         }
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_brokers_do_not_take_is_bounded() {
+    fn pending_timestamps_are_bounded() {
         let settings = TimeSettings {
             output: "timeDest".to_owned(),
             format: DatePattern::default(),
@@ -259,7 +260,7 @@ mod tests {
             producer: ProducerSettings::default(),
         };
         let stop = Stop::default();
-        let mut producer = Away {
+        let mut producer = Unavailable {
             stop: stop.clone(),
             polls: 0,
         };
@@ -268,7 +269,7 @@ mod tests {
             matches!(ended, Err(Error::Undelivered { count: 1, .. })),
             "{ended:?}"
         );
-        // One for each time that is taken, and then it waits.
-        assert_eq!(producer.polls, ROUND_RECORDS + 1);
+        // One poll for each pending timestamp, and one that waits.
+        assert_eq!(producer.polls, MAX_PENDING + 1);
     }
 }

@@ -113,7 +113,7 @@ fn what_has_no_digit_becomes_a_dead_letter() {
         "{log}"
     );
     // With partition and offset, never with the payload; and not a line for each.
-    assert!(log.contains("timeDest-0, offset 1: the last byte of the value is not a digit; sent to the dead-letter topic"), "{log}");
+    assert!(log.contains("timeDest-0: cannot route the record at offset 1: the last byte of the value is not a digit, sending it to the dead-letter topic"), "{log}");
     assert!(
         !log.contains("no digit ") && !log.contains("offset 2:"),
         "{log}"
@@ -161,7 +161,7 @@ fn bad_records_can_stop_the_router_before_them() {
     assert_eq!(router.wait().code(), Some(1));
     let log = router.log();
     assert!(
-        log.contains("record at timeDest-0, offset 2, cannot be routed"),
+        log.contains("timeDest-0: the record at offset 2 cannot be routed"),
         "{log}"
     );
     assert_eq!(
@@ -212,7 +212,7 @@ fn records_that_the_topic_refuses_become_dead_letters() {
     let log = router.stop();
     assert!(
         log.contains(
-            "topic evenDest refused the record: larger than the topic's max.message.bytes"
+            "topic evenDest rejected the record at offset 0: larger than the topic's max.message.bytes"
         ),
         "{log}"
     );
@@ -235,7 +235,7 @@ fn a_dead_letter_that_is_refused_stops_the_router_before_it() {
     let log = router.log();
     assert!(
         log.contains(
-            "produce: timeDest-0, offset 0: topic error.timeDest.group refused the record"
+            "produce: timeDest-0: topic error.timeDest.group rejected the record at offset 0"
         ),
         "{log}"
     );
