@@ -20,7 +20,9 @@ use crate::config::{ActuatorSettings, Info};
 use crate::error::Error;
 use crate::health::Health;
 
-/// Clients that the system keeps waiting until they are accepted: two rounds of the gate.
+/// Connections that the kernel queues until they are accepted. The short queue also throttles a storm: the kernel drops a SYN that finds it
+/// full, and the client repeats it a second later. With 300 clients that reconnect at once, the p99 of a probe is 4 ms at 128 and 55 to
+/// 200 ms at 1024 (debug build, two busy cores).
 const BACKLOG: i32 = 2 * gate::MAX_CONNECTIONS as i32;
 
 /// A bound actuator that serves nobody yet.
