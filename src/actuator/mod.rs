@@ -3,8 +3,8 @@
 //!
 //! `gate` and `connection` hold the sockets within bounds, `http` parses and writes by tiny_http, `reply` knows the answers.
 
-mod accept;
 mod connection;
+mod content_negotiation;
 mod gate;
 mod http;
 mod reply;

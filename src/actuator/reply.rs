@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Map, Value, json};
 
-use super::accept::{ACTUATOR_JSON, Form, JSON, TEXT, prefer};
+use super::content_negotiation::{ACTUATOR_JSON, JSON, Representation, TEXT, negotiate};
 use crate::config::{Info, RoleName};
 use crate::counters::PartitionCounters;
 use crate::health::{self, Health, Readiness};
@@ -55,19 +55,19 @@ pub(crate) fn reply(
             ..error(405, "Method Not Allowed", path)
         };
     }
-    let form = prefer(accept);
+    let representation = negotiate(accept);
     match endpoint {
-        Endpoint::Links => document(form, 200, &links()),
-        Endpoint::Health => root(form, info.role, health, show_details),
+        Endpoint::Links => document(representation, 200, &links()),
+        Endpoint::Health => root(representation, info.role, health, show_details),
         Endpoint::Liveness => document(
-            form,
+            representation,
             http_status(liveness(health)),
             &json!({ "status": liveness(health) }),
         ),
         Endpoint::Readiness => {
             let component = readiness(health, show_details);
             document(
-                form,
+                representation,
                 if health.readiness() == Readiness::Accepting {
                     200
                 } else {
@@ -76,11 +76,15 @@ pub(crate) fn reply(
                 &component,
             )
         }
-        Endpoint::Info if form == Form::Text => text(200, info_text(info)),
-        Endpoint::Info => document(form, 200, &info_json(info)),
+        Endpoint::Info if representation == Representation::Text => text(200, info_text(info)),
+        Endpoint::Info => document(representation, 200, &info_json(info)),
         Endpoint::Shutdown => Reply {
             stop: true,
-            ..document(form, 200, &json!({ "message": "Shutting down, bye..." }))
+            ..document(
+                representation,
+                200,
+                &json!({ "message": "Shutting down, bye..." }),
+            )
         },
     }
 }
@@ -139,10 +143,10 @@ fn text(status: u16, body: String) -> Reply {
 }
 
 /// A reply that exists in JSON only; who asked for text gets it nevertheless.
-fn document(form: Form, status: u16, body: &Value) -> Reply {
-    let content_type = match form {
-        Form::Json(content_type) => content_type,
-        Form::Text => ACTUATOR_JSON,
+fn document(representation: Representation, status: u16, body: &Value) -> Reply {
+    let content_type = match representation {
+        Representation::Json(content_type) => content_type,
+        Representation::Text => ACTUATOR_JSON,
     };
     Reply {
         status,
@@ -198,9 +202,14 @@ fn readiness(health: &Health, show_details: bool) -> Value {
 }
 
 /// The root of health: liveness alone decides its status, its components tell the rest.
-fn root(form: Form, role: RoleName, health: &Health, show_details: bool) -> Reply {
+fn root(
+    representation: Representation,
+    role: RoleName,
+    health: &Health,
+    show_details: bool,
+) -> Reply {
     let status = liveness(health);
-    if form == Form::Text {
+    if representation == Representation::Text {
         // `Alive` is the recipe's word.
         return text(
             http_status(status),
@@ -208,7 +217,11 @@ fn root(form: Form, role: RoleName, health: &Health, show_details: bool) -> Repl
         );
     }
     if !show_details {
-        return document(form, http_status(status), &json!({ "status": status }));
+        return document(
+            representation,
+            http_status(status),
+            &json!({ "status": status }),
+        );
     }
     let kafka = match health.readiness() {
         Readiness::Accepting => json!({ "status": "UP" }),
@@ -226,7 +239,7 @@ fn root(form: Form, role: RoleName, health: &Health, show_details: bool) -> Repl
         },
         "groups": ["liveness", "readiness"],
     });
-    document(form, http_status(status), &body)
+    document(representation, http_status(status), &body)
 }
 
 /// What became of the records: in all, and of each partition that was ever assigned.
