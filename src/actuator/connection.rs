@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::http::{self, After, MAX_REQUEST, Received, Request};
-use super::reply::{Reply, refusal};
+use super::request::{MAX_REQUEST, Parsed, Persistence, Request};
+use super::response::Response;
 
 /// For a request to arrive, from its first byte (the first one: from `accept`), and as long again for its reply to be taken. The
 /// slowest probe of a Kubernetes deployment by Data Flow waits 5 s.
 const EXCHANGE_TIME: Duration = Duration::from_secs(5);
 /// For the next request on a connection to begin. Data Flow asks every few seconds, Kubernetes on a new connection each time.
 const IDLE_TIME: Duration = Duration::from_secs(15);
-/// For a client to close after its last reply. A socket closed over unread bytes is reset, and a reset can overtake the reply.
+/// For a client to close persistence its last reply. A socket closed over unread bytes is reset, and a reset can overtake the reply.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Pipelined requests that are answered before the other connections have their turn: 8 take well below a millisecond.
 const REQUESTS_PER_TURN: usize = 8;
@@ -23,7 +23,7 @@ const REQUESTS_PER_TURN: usize = 8;
 const DISCARDS_PER_TURN: usize = 16;
 
 /// Gives the reply to a request.
-pub(crate) type Serve<'a> = &'a dyn Fn(&Request) -> Reply;
+pub(crate) type Handler<'a> = &'a dyn Fn(&Request) -> Response;
 
 /// One client connection.
 pub(crate) struct Connection {
@@ -53,7 +53,7 @@ pub(crate) struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Reading,
-    Writing(After),
+    Writing(Persistence),
     Lingering,
     Closed,
 }
@@ -128,9 +128,9 @@ impl Connection {
     }
 
     /// Does all that can be done without waiting, within the bounds of a turn.
-    pub(crate) fn turn(&mut self, now: Instant, serve: Serve<'_>) {
+    pub(crate) fn turn(&mut self, now: Instant, handler: Handler<'_>) {
         match self.phase {
-            Phase::Writing(after) => self.write(after, now),
+            Phase::Writing(persistence) => self.write(persistence, now),
             Phase::Lingering => self.discard(),
             Phase::Reading | Phase::Closed => {}
         }
@@ -140,7 +140,7 @@ impl Connection {
         let mut served = 0;
         while served < REQUESTS_PER_TURN
             && self.phase == Phase::Reading
-            && self.serve_one(now, serve)
+            && self.serve_one(now, handler)
         {
             served += 1;
         }
@@ -151,7 +151,7 @@ impl Connection {
     }
 
     /// Answers the first request in `input`; false where it is not complete.
-    fn serve_one(&mut self, now: Instant, serve: Serve<'_>) -> bool {
+    fn serve_one(&mut self, now: Instant, handler: Handler<'_>) -> bool {
         // Empty lines between requests are none (RFC 9112, 2.2).
         let blank = self
             .input
@@ -163,39 +163,55 @@ impl Connection {
             self.begun = true;
             self.deadline = now + EXCHANGE_TIME;
         }
-        match http::receive(&self.input) {
-            Received::Partial => {
+        match Request::parse(&self.input) {
+            Parsed::Partial => {
                 if self.input_ended {
                     self.close();
                 }
                 return false;
             }
-            Received::Complete(request, length) => {
+            Parsed::Complete(request, length) => {
                 self.input.drain(..length);
-                let reply = serve(&request);
-                self.answer(&reply, Some(&request), request.after(), now);
+                let reply = handler(&request);
+                self.answer(&reply, Some(&request), request.persistence(), now);
             }
-            Received::Refused(status) => self.answer(&refusal(status), None, After::Close, now),
+            Parsed::Invalid(status) => self.answer(
+                &Response::invalid_request(status),
+                None,
+                Persistence::Close,
+                now,
+            ),
         }
         true
     }
 
     fn expire(&mut self, now: Instant) {
         if self.phase == Phase::Reading && !self.input.is_empty() {
-            self.answer(&refusal(408), None, After::Close, now);
+            self.answer(
+                &Response::invalid_request(408),
+                None,
+                Persistence::Close,
+                now,
+            );
         } else {
             // Nothing was asked, so nothing is answered: a 408 would pass for the reply to the next request.
             self.close();
         }
     }
 
-    fn answer(&mut self, reply: &Reply, request: Option<&Request>, after: After, now: Instant) {
-        self.output = http::respond(reply, request, after);
+    fn answer(
+        &mut self,
+        reply: &Response,
+        request: Option<&Request>,
+        persistence: Persistence,
+        now: Instant,
+    ) {
+        self.output = reply.serialize(request, persistence);
         self.written = 0;
-        self.stop = reply.stop;
+        self.stop = reply.is_shutdown;
         self.deadline = now + EXCHANGE_TIME;
-        self.phase = Phase::Writing(after);
-        self.write(after, now);
+        self.phase = Phase::Writing(persistence);
+        self.write(persistence, now);
     }
 
     fn read(&mut self) {
@@ -210,7 +226,7 @@ impl Connection {
         }
     }
 
-    fn write(&mut self, after: After, now: Instant) {
+    fn write(&mut self, persistence: Persistence, now: Instant) {
         while self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
                 Ok(0) => return self.close(),
@@ -222,12 +238,12 @@ impl Connection {
         self.stop_due |= std::mem::take(&mut self.stop);
         self.since = now;
         self.begun = false;
-        match after {
-            After::KeepAlive => {
+        match persistence {
+            Persistence::KeepAlive => {
                 self.phase = Phase::Reading;
                 self.deadline = now + IDLE_TIME;
             }
-            After::Close => {
+            Persistence::Close => {
                 self.phase = Phase::Lingering;
                 self.deadline = now + LINGER_TIME;
                 self.input = Vec::new();

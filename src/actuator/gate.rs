@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::connection::{Connection, Serve};
+use super::connection::{Connection, Handler};
 
 /// Clients at one time: a probe or two, Data Flow, a person; the rest is room for those who are stuck. With 16 KiB of request and
 /// 4 KiB of reply each, they hold 1.3 MiB at most.
@@ -28,17 +28,17 @@ const WARN_PERIOD: Duration = Duration::from_secs(60);
 /// For replies under way to be written when the end has come; the whole program has 25 s to stop in.
 const FINISH_TIME: Duration = Duration::from_secs(1);
 
-/// Serves clients of `listener` (non-blocking) until `ended` is set, then finishes the replies under way. `request_stop` is called
+/// Handlers clients of `listener` (non-blocking) until `ended` is set, then finishes the replies under way. `request_stop` is called
 /// once a reply that asks for it is written. Errors are those of the listening socket or of poll that waiting does not heal.
 pub(crate) fn run(
     listener: &TcpListener,
-    serve: Serve<'_>,
+    handler: Handler<'_>,
     request_stop: &dyn Fn(),
     ended: &AtomicBool,
 ) -> io::Result<()> {
     let mut gate = Gate {
         listener,
-        serve,
+        handler,
         request_stop,
         connections: Vec::new(),
         resume: None,
@@ -52,7 +52,7 @@ pub(crate) fn run(
 
 struct Gate<'a> {
     listener: &'a TcpListener,
-    serve: Serve<'a>,
+    handler: Handler<'a>,
     request_stop: &'a dyn Fn(),
     /// At most [`MAX_CONNECTIONS`].
     connections: Vec<Connection>,
@@ -92,7 +92,7 @@ impl Gate<'_> {
         let now = Instant::now();
         for ((connection, happened), more) in self.connections.iter_mut().zip(&happened).zip(more) {
             if *happened || more || connection.deadline() <= now {
-                connection.turn(now, self.serve);
+                connection.turn(now, self.handler);
             }
         }
         Ok(accepting && happened.last() == Some(&true))
@@ -162,7 +162,7 @@ impl Gate<'_> {
         let now = Instant::now();
         match Connection::new(stream, now) {
             Ok(mut connection) => {
-                connection.turn(now, self.serve);
+                connection.turn(now, self.handler);
                 self.connections.push(connection);
                 self.reap();
             }
@@ -310,7 +310,7 @@ mod tests {
         let result = listener.and_then(|listener| {
             run(
                 &listener,
-                &|_| super::super::reply::refusal(500),
+                &|_| super::super::response::Response::invalid_request(500),
                 &|| {},
                 &AtomicBool::new(false),
             )

@@ -5,9 +5,10 @@
 
 mod connection;
 mod content_negotiation;
+mod endpoints;
 mod gate;
-mod http;
-mod reply;
+mod request;
+mod response;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -15,6 +16,9 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use endpoints::Endpoints;
+use request::Request;
 
 use crate::config::{ActuatorSettings, Info};
 use crate::error::Error;
@@ -66,27 +70,22 @@ impl Actuator {
         request_stop: impl Fn(),
         ended: &AtomicBool,
     ) -> Result<(), Error> {
-        let serve = |request: &http::Request| {
-            let accept = request.accept();
-            let reply = reply::reply(
-                request.method(),
-                request.target(),
-                accept.as_deref(),
-                health,
-                info,
-                self.show_details,
-            );
-            log::debug!(
-                "actuator: {} {} {}",
-                request.method(),
-                request.target(),
-                reply.status
-            );
-            reply
+        let endpoints = Endpoints {
+            health,
+            info,
+            show_details: self.show_details,
         };
-        gate::run(&self.listener, &serve, &request_stop, ended).map_err(|source| Error::Actuator {
-            port: self.port,
-            source,
+        let handler = |request: &Request| {
+            let (method, target) = (request.method(), request.target());
+            let response = endpoints.respond(method, target, request.accept().as_deref());
+            log::debug!("actuator: {method} {target} {}", response.status);
+            response
+        };
+        gate::run(&self.listener, &handler, &request_stop, ended).map_err(|source| {
+            Error::Actuator {
+                port: self.port,
+                source,
+            }
         })
     }
 }
