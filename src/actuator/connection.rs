@@ -1,4 +1,4 @@
-//! One client connection of thread `actuator`: a request in, its reply out, each within a time and a size. It never blocks.
+//! One client connection of thread `actuator`. It never blocks, and each of its states has a time limit.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,265 +10,226 @@ use rustix::event::PollFlags;
 use super::request::{MAX_REQUEST, Parsed, Persistence, Request};
 use super::response::Response;
 
-/// For a request to arrive, from its first byte (the first one: from `accept`), and as long again for its reply to be taken. The
-/// slowest probe of a Kubernetes deployment by Data Flow waits 5 s.
-const EXCHANGE_TIME: Duration = Duration::from_secs(5);
-/// For the next request on a connection to begin. Data Flow asks every few seconds, Kubernetes on a new connection each time.
-const IDLE_TIME: Duration = Duration::from_secs(15);
-/// For a client to close persistence its last reply. A socket closed over unread bytes is reset, and a reset can overtake the reply.
-const LINGER_TIME: Duration = Duration::from_secs(1);
-/// Pipelined requests that are answered before the other connections have their turn: 8 take well below a millisecond.
-const REQUESTS_PER_TURN: usize = 8;
-/// Reads of a lingering connection before the others have their turn: 16 × 4 KiB.
-const DISCARDS_PER_TURN: usize = 16;
+/// Handles a request.
+pub(super) type Handler<'a> = &'a dyn Fn(&Request) -> Response;
 
-/// Gives the reply to a request.
-pub(crate) type Handler<'a> = &'a dyn Fn(&Request) -> Response;
-
-/// One client connection.
-pub(crate) struct Connection {
+/// A client connection.
+pub(super) struct Connection {
     stream: TcpStream,
-    phase: Phase,
-    /// When `phase` has lasted too long.
-    deadline: Instant,
-    /// Accepted, or last answered: what tells which connection has waited longest.
+    state: State,
+    /// Start of `state`.
     since: Instant,
-    /// Received and not yet served; at most [`MAX_REQUEST`] bytes.
+    /// Received bytes that are not handled yet, at most [`MAX_REQUEST`].
     input: Vec<u8>,
-    /// Whether the first byte of the next request is here, or is due since `accept`.
-    begun: bool,
-    /// The last turn was over before `input` was.
-    has_more: bool,
-    /// The client sends nothing more; it may still wait for replies.
-    input_ended: bool,
-    /// The reply under way, `written` bytes of which are.
+    /// True if `input` may contain a complete request. The socket does not become readable for it.
+    has_unparsed_input: bool,
+    /// The response that is being written.
     output: Vec<u8>,
+    /// Bytes of `output` that are written.
     written: usize,
-    /// The reply under way asks the router to stop.
-    stop: bool,
-    /// Such a reply is written.
-    stop_due: bool,
+    /// True if the router is requested to stop after the response that is being written.
+    is_shutdown: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum State {
+    /// Waits for the first byte of the next request.
+    Idle,
+    /// Waits for the rest of a request; also the first state, because a client connects to send a request.
     Reading,
     Writing(Persistence),
+    /// The last response is written: discards input until the client closes the connection. Closing a socket with unread bytes resets the
+    /// connection, and a reset can overtake the response.
     Lingering,
     Closed,
 }
 
+impl State {
+    fn time_limit(self) -> Duration {
+        Duration::from_secs(match self {
+            // Data Flow sends a request every few seconds; Kubernetes opens a connection for each probe.
+            Self::Idle => 15,
+            // The slowest probe that Data Flow configures in Kubernetes waits 5 s.
+            Self::Reading | Self::Writing(_) => 5,
+            Self::Lingering => 1,
+            Self::Closed => 0,
+        })
+    }
+}
+
 impl Connection {
-    /// A connection just accepted.
-    pub(crate) fn new(stream: TcpStream, now: Instant) -> io::Result<Self> {
+    /// Takes over a connection that was just accepted.
+    pub(super) fn new(stream: TcpStream, now: Instant) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        // A reply goes out in one write: nothing to gain from waiting for more.
+        // A response is written by one call, so Nagle's algorithm would only delay it.
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
-            phase: Phase::Reading,
-            deadline: now + EXCHANGE_TIME,
+            state: State::Reading,
             since: now,
             input: Vec::new(),
-            begun: true,
-            has_more: false,
-            input_ended: false,
+            has_unparsed_input: false,
             output: Vec::new(),
             written: 0,
-            stop: false,
-            stop_due: false,
+            is_shutdown: false,
         })
     }
 
-    /// What it waits for.
-    pub(crate) fn interest(&self) -> PollFlags {
-        match self.phase {
-            Phase::Writing(_) => PollFlags::OUT,
-            Phase::Reading | Phase::Lingering | Phase::Closed => PollFlags::IN,
+    /// Events of the socket to wait for.
+    pub(super) fn interest(&self) -> PollFlags {
+        match self.state {
+            State::Writing(_) => PollFlags::OUT,
+            State::Idle | State::Reading | State::Lingering | State::Closed => PollFlags::IN,
         }
     }
 
-    /// When it needs a turn though nothing happens.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// Since when it has had no reply.
-    pub(crate) fn since(&self) -> Instant {
+    /// Start of the current state; the connection that has been in its state for the longest time is closed first to make room.
+    pub(super) fn since(&self) -> Instant {
         self.since
     }
 
-    /// Whether its last turn left requests in `input`: no event tells of them.
-    pub(crate) fn has_more(&self) -> bool {
-        self.has_more
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        now >= self.since + self.state.time_limit()
     }
 
-    /// Whether a reply is under way.
-    pub(crate) fn is_writing(&self) -> bool {
-        matches!(self.phase, Phase::Writing(_))
+    /// Returns whether a pipelined request can be handled without an event of the socket.
+    pub(super) fn has_pipelined_request(&self) -> bool {
+        self.has_unparsed_input && matches!(self.state, State::Idle | State::Reading)
     }
 
-    /// Whether it is over.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
+    pub(super) fn is_writing(&self) -> bool {
+        matches!(self.state, State::Writing(_))
     }
 
-    /// Whether the router is to stop now: a reply that asks for it is written, or its client is gone. Tells it once.
-    pub(crate) fn take_stop(&mut self) -> bool {
-        let due = self.stop_due || (self.is_closed() && self.stop);
-        if due {
-            (self.stop, self.stop_due) = (false, false);
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Returns true once after the response to a shutdown request is written, or cannot be written any more.
+    pub(super) fn take_shutdown(&mut self) -> bool {
+        !self.is_writing() && std::mem::take(&mut self.is_shutdown)
+    }
+
+    pub(super) fn close(&mut self, now: Instant) {
+        self.enter(State::Closed, now);
+    }
+
+    /// Makes the next step that does not block: handles at most one request, so that a client with many of them does not delay the others.
+    pub(super) fn advance(&mut self, now: Instant, handler: Handler<'_>) {
+        match self.state {
+            State::Idle | State::Reading => self.read_request(now, handler),
+            State::Writing(persistence) => self.write(persistence, now),
+            State::Lingering => self.discard_input(now),
+            State::Closed => {}
         }
-        due
-    }
-
-    /// Closes it at once, whatever is under way.
-    pub(crate) fn close(&mut self) {
-        self.phase = Phase::Closed;
-    }
-
-    /// Does all that can be done without waiting, within the bounds of a turn.
-    pub(crate) fn turn(&mut self, now: Instant, handler: Handler<'_>) {
-        match self.phase {
-            Phase::Writing(persistence) => self.write(persistence, now),
-            Phase::Lingering => self.discard(),
-            Phase::Reading | Phase::Closed => {}
-        }
-        if self.phase == Phase::Reading && !self.input_ended {
-            self.read();
-        }
-        let mut served = 0;
-        while served < REQUESTS_PER_TURN
-            && self.phase == Phase::Reading
-            && self.serve_one(now, handler)
-        {
-            served += 1;
-        }
-        self.has_more = served == REQUESTS_PER_TURN && self.phase == Phase::Reading;
-        if self.phase != Phase::Closed && self.deadline <= now {
+        if self.is_expired(now) {
             self.expire(now);
         }
     }
 
-    /// Answers the first request in `input`; false where it is not complete.
-    fn serve_one(&mut self, now: Instant, handler: Handler<'_>) -> bool {
-        // Empty lines between requests are none (RFC 9112, 2.2).
-        let blank = self
-            .input
-            .iter()
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-            .count();
-        self.input.drain(..blank);
-        if !self.begun && !self.input.is_empty() {
-            self.begun = true;
-            self.deadline = now + EXCHANGE_TIME;
+    fn enter(&mut self, state: State, now: Instant) {
+        self.state = state;
+        self.since = now;
+    }
+
+    fn read_request(&mut self, now: Instant, handler: Handler<'_>) {
+        // Without a complete request there is room in `input`.
+        if !self.has_unparsed_input && !self.read(now) {
+            return;
+        }
+        // Empty lines before a request are ignored (RFC 9112, 2.2).
+        let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        let empty_lines = self.input.iter().take_while(is_line_end).count();
+        self.input.drain(..empty_lines);
+        if self.state == State::Idle && !self.input.is_empty() {
+            self.enter(State::Reading, now);
         }
         match Request::parse(&self.input) {
-            Parsed::Partial => {
-                if self.input_ended {
-                    self.close();
-                }
-                return false;
-            }
+            Parsed::Partial => self.has_unparsed_input = false,
             Parsed::Complete(request, length) => {
                 self.input.drain(..length);
-                let reply = handler(&request);
-                self.answer(&reply, Some(&request), request.persistence(), now);
+                self.has_unparsed_input = !self.input.is_empty();
+                let response = handler(&request);
+                self.respond(&response, Some(&request), request.persistence(), now);
             }
-            Parsed::Invalid(status) => self.answer(
-                &Response::invalid_request(status),
-                None,
-                Persistence::Close,
-                now,
-            ),
-        }
-        true
-    }
-
-    fn expire(&mut self, now: Instant) {
-        if self.phase == Phase::Reading && !self.input.is_empty() {
-            self.answer(
-                &Response::invalid_request(408),
-                None,
-                Persistence::Close,
-                now,
-            );
-        } else {
-            // Nothing was asked, so nothing is answered: a 408 would pass for the reply to the next request.
-            self.close();
+            Parsed::Invalid(status) => {
+                self.respond_to_invalid(status, now);
+            }
         }
     }
 
-    fn answer(
+    /// Reads into `input`; returns whether it has grown. A client that closes its side before its request is complete gets no response.
+    fn read(&mut self, now: Instant) -> bool {
+        let mut chunk = [0; MAX_REQUEST];
+        let room = MAX_REQUEST - self.input.len();
+        match self.stream.read(&mut chunk[..room]) {
+            Ok(0) => self.close(now),
+            Ok(length) => {
+                self.input.extend_from_slice(&chunk[..length]);
+                return true;
+            }
+            Err(error) => self.close_unless_transient(&error, now),
+        }
+        false
+    }
+
+    fn respond_to_invalid(&mut self, status: u16, now: Instant) {
+        let response = Response::invalid_request(status);
+        self.respond(&response, None, Persistence::Close, now);
+    }
+
+    fn respond(
         &mut self,
-        reply: &Response,
+        response: &Response,
         request: Option<&Request>,
         persistence: Persistence,
         now: Instant,
     ) {
-        self.output = reply.serialize(request, persistence);
+        self.output = response.serialize(request, persistence);
         self.written = 0;
-        self.stop = reply.is_shutdown;
-        self.deadline = now + EXCHANGE_TIME;
-        self.phase = Phase::Writing(persistence);
+        self.is_shutdown = response.is_shutdown;
+        self.enter(State::Writing(persistence), now);
         self.write(persistence, now);
     }
 
-    fn read(&mut self) {
-        let mut chunk = [0; 4096];
-        while self.input.len() < MAX_REQUEST {
-            let room = chunk.len().min(MAX_REQUEST - self.input.len());
-            match self.stream.read(&mut chunk[..room]) {
-                Ok(0) => return self.input_ended = true,
-                Ok(length) => self.input.extend_from_slice(&chunk[..length]),
-                Err(error) => return self.failed(&error),
-            }
-        }
-    }
-
     fn write(&mut self, persistence: Persistence, now: Instant) {
-        while self.written < self.output.len() {
-            match self.stream.write(&self.output[self.written..]) {
-                Ok(0) => return self.close(),
-                Ok(length) => self.written += length,
-                Err(error) => return self.failed(&error),
-            }
+        match self.stream.write(&self.output[self.written..]) {
+            Ok(length) => self.written += length,
+            Err(error) => return self.close_unless_transient(&error, now),
+        }
+        if self.written < self.output.len() {
+            return;
         }
         self.output = Vec::new();
-        self.stop_due |= std::mem::take(&mut self.stop);
-        self.since = now;
-        self.begun = false;
         match persistence {
-            Persistence::KeepAlive => {
-                self.phase = Phase::Reading;
-                self.deadline = now + IDLE_TIME;
+            Persistence::KeepAlive => self.enter(State::Idle, now),
+            Persistence::Close if self.stream.shutdown(Shutdown::Write).is_ok() => {
+                self.enter(State::Lingering, now);
             }
-            Persistence::Close => {
-                self.phase = Phase::Lingering;
-                self.deadline = now + LINGER_TIME;
-                self.input = Vec::new();
-                if self.input_ended || self.stream.shutdown(Shutdown::Write).is_err() {
-                    self.close();
-                }
-            }
+            Persistence::Close => self.close(now),
         }
     }
 
-    fn discard(&mut self) {
-        let mut chunk = [0; 4096];
-        for _ in 0..DISCARDS_PER_TURN {
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return self.close(),
-                Ok(_) => {}
-                Err(error) => return self.failed(&error),
-            }
+    fn discard_input(&mut self, now: Instant) {
+        match self.stream.read(&mut [0; MAX_REQUEST]) {
+            Ok(0) => self.close(now),
+            Ok(_) => {}
+            Err(error) => self.close_unless_transient(&error, now),
         }
     }
 
-    /// Nothing to read or no room to write is no failure; an interrupted call is made again in the next turn.
-    fn failed(&mut self, error: &io::Error) {
+    fn expire(&mut self, now: Instant) {
+        if self.state == State::Reading && !self.input.is_empty() {
+            self.respond_to_invalid(408, now);
+        } else {
+            // Without a request there is no response: the client would take a 408 for the response to its next request.
+            self.close(now);
+        }
+    }
+
+    fn close_unless_transient(&mut self, error: &io::Error, now: Instant) {
         if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
-            self.close();
+            self.close(now);
         }
     }
 }

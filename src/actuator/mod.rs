@@ -1,14 +1,15 @@
-//! Thread `actuator`: answers probes, Data Flow and people over HTTP, as Spring Boot's actuator does. It reads `Health`, it never
-//! changes it, and it waits for no other thread.
+//! Thread `actuator`: the HTTP server for probes, Data Flow and people, with the endpoints of Spring Boot's actuator. It reads `Health`,
+//! never changes it, and waits for no other thread.
 //!
-//! `gate` and `connection` hold the sockets within bounds, `http` parses and writes by tiny_http, `reply` knows the answers.
+//! `server` and `connection` do the I/O within limits, `request` and `response` parse and serialize with tiny_http, `endpoints` creates the
+//! responses.
 
 mod connection;
 mod content_negotiation;
 mod endpoints;
-mod gate;
 mod request;
 mod response;
+mod server;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -27,16 +28,17 @@ use crate::health::Health;
 /// Connections that the kernel queues until they are accepted. The short queue also throttles a storm: the kernel drops a SYN that finds it
 /// full, and the client repeats it a second later. With 300 clients that reconnect at once, the p99 of a probe is 4 ms at 128 and 55 to
 /// 200 ms at 1024 (debug build, two busy cores).
-const BACKLOG: i32 = 2 * gate::MAX_CONNECTIONS as i32;
+const BACKLOG: i32 = 2 * server::MAX_CONNECTIONS as i32;
 
-/// A bound actuator that serves nobody yet.
+/// The actuator's listening socket.
 pub(crate) struct Actuator {
     listener: TcpListener,
     port: u16,
     show_details: bool,
 }
 
-/// Takes the port, before Kafka is touched: a taken one ends the program early, and Data Flow's connection check succeeds from here on.
+/// Binds the actuator's port. The caller does so before it connects to Kafka: a port in use ends the program early, and Data Flow's local
+/// deployer regards the application as deployed once the port accepts connections.
 pub(crate) fn bind(settings: &ActuatorSettings) -> Result<Actuator, Error> {
     let failed = |source| Error::Actuator {
         port: settings.port,
@@ -56,13 +58,13 @@ pub(crate) fn bind(settings: &ActuatorSettings) -> Result<Actuator, Error> {
 }
 
 impl Actuator {
-    /// The port it listens on, also where the system chose it.
+    /// The port that it listens on; with `server.port=0` the system has chosen it.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Serves until `ended` is set, which it looks at every 200 ms, and then finishes the replies under way. `request_stop` is called
-    /// once the reply to `POST /shutdown` is written. Fails when the listening socket is of no use any more.
+    /// Serves until `ended` is set, which is noticed within 200 ms, and then writes the responses in progress. Calls `request_stop` when the
+    /// response to `POST /shutdown` is written. Fails if the listening socket fails.
     pub(crate) fn run(
         self,
         health: &Health,
@@ -81,7 +83,7 @@ impl Actuator {
             log::debug!("actuator: {method} {target} {}", response.status);
             response
         };
-        gate::run(&self.listener, &handler, &request_stop, ended).map_err(|source| {
+        server::run(&self.listener, &handler, &request_stop, ended).map_err(|source| {
             Error::Actuator {
                 port: self.port,
                 source,
@@ -90,7 +92,7 @@ impl Actuator {
     }
 }
 
-/// Every address of the host: both families by one socket, or IPv4 alone on a host without IPv6.
+/// Listens on every address of the host: on IPv6 and IPv4 with one socket, or on IPv4 only if the host does not support IPv6.
 fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
     listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| {
         match Errno::from_io_error(&error) {
@@ -100,8 +102,7 @@ fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
     })
 }
 
-/// Not `TcpListener::bind`: whether `[::]` takes IPv4 too is the host's setting there (`net.ipv6.bindv6only`), and a probe to an IPv4
-/// address must not depend on it.
+/// Does not use `TcpListener::bind`, which leaves it to the host (`net.ipv6.bindv6only`) whether `[::]` accepts IPv4: probes use IPv4.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let family = if address.is_ipv6() {
         AddressFamily::INET6
@@ -114,7 +115,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    // A restart takes the port though connections of the last run are still in TIME_WAIT.
+    // After a restart, connections of the previous process may still be in TIME_WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         sockopt::set_ipv6_v6only(&socket, false)?;

@@ -1,0 +1,266 @@
+//! The actuator's server: an event loop on thread `actuator` over the listening socket and all connections. It blocks only in `poll(2)`.
+//!
+//! A client can occupy one of a fixed number of connections for a limited time, and cannot delay another client. The loop survives failing
+//! clients and a lack of file descriptors.
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::connection::{Connection, Handler};
+use crate::throttle::Throttle;
+
+/// Most connections at a time: some probes, Data Flow and people, the rest for clients that are stuck. With 16 KiB of request and 4 KiB of
+/// response each they occupy at most 1.3 MiB.
+pub(super) const MAX_CONNECTIONS: usize = 64;
+/// Connections that are accepted before the existing ones are polled again.
+const ACCEPTS_PER_POLL: usize = 64;
+/// Longest `poll(2)`: the resolution of time limits, and the delay until `ended` is seen. Five wake-ups a second cost 0.01 % of a core.
+const MAX_WAIT: Duration = Duration::from_millis(200);
+/// Interval of warnings that connections cannot be accepted.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// Longest time for writing responses after `ended` is set. The router stops within 25 s.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Serves the clients of `listener`, which must be non-blocking, until `ended` is set, then writes the responses in progress. Calls
+/// `request_stop` when the response to a shutdown request is written.
+///
+/// Returns errors of the listening socket or of `poll(2)` that waiting does not resolve.
+pub(super) fn run(
+    listener: &TcpListener,
+    handler: Handler<'_>,
+    request_stop: &dyn Fn(),
+    ended: &AtomicBool,
+) -> io::Result<()> {
+    let mut server = Server {
+        listener,
+        handler,
+        request_stop,
+        connections: Vec::new(),
+        pause_accepting: false,
+        warnings: Throttle::new(WARNING_INTERVAL),
+    };
+    while !ended.load(Relaxed) {
+        let is_accepting = !std::mem::take(&mut server.pause_accepting);
+        if server.poll(is_accepting)? {
+            server.accept()?;
+        }
+    }
+    server.drain()
+}
+
+struct Server<'a> {
+    listener: &'a TcpListener,
+    handler: Handler<'a>,
+    request_stop: &'a dyn Fn(),
+    /// At most [`MAX_CONNECTIONS`].
+    connections: Vec<Connection>,
+    /// Leaves the listener out of the next poll, because `accept` has failed: the listener stays readable, and the loop would spin.
+    pause_accepting: bool,
+    warnings: Throttle,
+}
+
+impl Server<'_> {
+    /// Waits for events, and advances each connection that has one or is expired. Returns whether there are clients to accept.
+    fn poll(&mut self, is_accepting: bool) -> io::Result<bool> {
+        let has_pipelined_request = |connection: &Connection| connection.has_pipelined_request();
+        let timeout = if self.connections.iter().any(has_pipelined_request) {
+            Duration::ZERO
+        } else {
+            MAX_WAIT
+        };
+        let mut descriptors: Vec<PollFd<'_>> = self
+            .connections
+            .iter()
+            .map(|connection| PollFd::new(connection, connection.interest()))
+            .collect();
+        if is_accepting {
+            descriptors.push(PollFd::new(self.listener, PollFlags::IN));
+        }
+        let timeout = Timespec::try_from(timeout).unwrap_or_default();
+        match poll(&mut descriptors, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let has_event: Vec<bool> = descriptors
+            .iter()
+            .map(|descriptor| !descriptor.revents().is_empty())
+            .collect();
+        let now = Instant::now();
+        for (connection, has_event) in self.connections.iter_mut().zip(&has_event) {
+            if *has_event || connection.has_pipelined_request() || connection.is_expired(now) {
+                connection.advance(now, self.handler);
+            }
+        }
+        self.remove_closed();
+        Ok(is_accepting && has_event.last() == Some(&true))
+    }
+
+    /// Removes closed connections, and passes on requests to stop.
+    fn remove_closed(&mut self) {
+        for connection in &mut self.connections {
+            if connection.take_shutdown() {
+                (self.request_stop)();
+            }
+        }
+        self.connections
+            .retain(|connection| !connection.is_closed());
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        for _ in 0..ACCEPTS_PER_POLL {
+            let error = match self.listener.accept() {
+                Ok((stream, _)) => {
+                    self.add(stream);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match AcceptError::classify(&error) {
+                AcceptError::NoClient => return Ok(()),
+                AcceptError::ClientLost => {}
+                AcceptError::NoDescriptor if !self.connections.is_empty() => self.close_oldest(),
+                AcceptError::NoDescriptor | AcceptError::Transient => {
+                    self.warn(&error);
+                    self.pause_accepting = true;
+                    return Ok(());
+                }
+                AcceptError::Fatal => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a connection, and handles its request at once if it has arrived: with many clients connecting, the connection may be closed to
+    /// make room before it is polled.
+    fn add(&mut self, stream: TcpStream) {
+        if self.connections.len() >= MAX_CONNECTIONS {
+            self.close_oldest();
+        }
+        let now = Instant::now();
+        match Connection::new(stream, now) {
+            Ok(mut connection) => {
+                connection.advance(now, self.handler);
+                self.connections.push(connection);
+                self.remove_closed();
+            }
+            Err(error) => log::debug!("actuator: closing a connection: {error}"),
+        }
+    }
+
+    /// Closes the connection that has been in its state for the longest time.
+    fn close_oldest(&mut self) {
+        if let Some(oldest) = self
+            .connections
+            .iter_mut()
+            .min_by_key(|connection| connection.since())
+        {
+            oldest.close(Instant::now());
+        }
+        self.remove_closed();
+    }
+
+    /// Writes the responses in progress, for at most [`DRAIN_TIME`].
+    fn drain(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + DRAIN_TIME;
+        loop {
+            self.connections.retain(Connection::is_writing);
+            if self.connections.is_empty() || Instant::now() >= deadline {
+                return Ok(());
+            }
+            self.poll(false)?;
+        }
+    }
+
+    fn warn(&mut self, error: &io::Error) {
+        if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+            log::warn!(
+                "actuator: cannot accept connections: {error}, retrying every {MAX_WAIT:?}; {suppressed} similar warnings suppressed"
+            );
+        }
+    }
+}
+
+/// Classes of errors of accept(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AcceptError {
+    /// No client is waiting.
+    NoClient,
+    /// The client has closed its connection; others may be waiting.
+    ClientLost,
+    /// The limit of open files of the process or the host is reached.
+    NoDescriptor,
+    /// The kernel cannot accept now: memory, network, firewall (accept(2), "Error handling").
+    Transient,
+    /// The socket cannot accept connections, and waiting does not change that.
+    Fatal,
+}
+
+impl AcceptError {
+    fn classify(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::AGAIN) => Self::NoClient,
+            Some(Errno::CONNABORTED | Errno::INTR) => Self::ClientLost,
+            Some(Errno::MFILE | Errno::NFILE) => Self::NoDescriptor,
+            Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT) => {
+                Self::Fatal
+            }
+            _ => Self::Transient,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: Errno, expected: AcceptError) {
+        assert_eq!(AcceptError::classify(&error.into()), expected, "{error}");
+    }
+
+    #[test]
+    fn errors_of_accept_are_classified() {
+        check(Errno::AGAIN, AcceptError::NoClient);
+        check(Errno::CONNABORTED, AcceptError::ClientLost);
+        check(Errno::INTR, AcceptError::ClientLost);
+        check(Errno::MFILE, AcceptError::NoDescriptor);
+        check(Errno::NFILE, AcceptError::NoDescriptor);
+        check(Errno::NOMEM, AcceptError::Transient);
+        check(Errno::PERM, AcceptError::Transient);
+        check(Errno::NETDOWN, AcceptError::Transient);
+        check(Errno::INVAL, AcceptError::Fatal);
+        check(Errno::BADF, AcceptError::Fatal);
+        assert_eq!(
+            AcceptError::classify(&io::Error::other("no number")),
+            AcceptError::Transient
+        );
+    }
+
+    #[test]
+    fn a_socket_that_cannot_accept_ends_the_server() {
+        // `accept` fails with EINVAL on a socket that does not listen.
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::STREAM,
+            None,
+        );
+        let listener = socket.map(TcpListener::from).map_err(io::Error::from);
+        let result = listener.and_then(|listener| {
+            run(
+                &listener,
+                &|_| crate::actuator::response::Response::invalid_request(500),
+                &|| {},
+                &AtomicBool::new(false),
+            )
+        });
+        assert_eq!(
+            result.map_err(|error| Errno::from_io_error(&error)),
+            Err(Some(Errno::INVAL))
+        );
+    }
+}
