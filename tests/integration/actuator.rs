@@ -1,4 +1,4 @@
-//! The endpoints, and clients that do not behave. The broker is not there: the actuator must not need it.
+//! The actuator's endpoints and its misbehaving clients. No broker is running, because the actuator must not need one.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn probe(router: &Router, kind: &str) -> Option<i32> {
 }
 
 #[test]
-fn alive_but_not_ready_without_a_broker() {
+fn live_but_not_ready_without_a_broker() {
     let router = start();
     for path in [
         "/actuator/health",
@@ -52,21 +52,21 @@ fn alive_but_not_ready_without_a_broker() {
 }
 
 #[test]
-fn text_for_a_client_that_asks_for_text() {
+fn a_client_that_prefers_text_gets_text() {
     let router = start();
     let url = format!("http://127.0.0.1:{}/actuator/health", router.port());
-    let answer = minreq::get(url)
+    let response = minreq::get(url)
         .with_header("Accept", "text/plain")
         .send()
         .unwrap();
     assert_eq!(
-        (answer.status_code, answer.as_str().unwrap()),
+        (response.status_code, response.as_str().unwrap()),
         (200, "Alive")
     );
 }
 
 #[test]
-fn it_can_be_asked_to_stop() {
+fn a_shutdown_request_stops_the_router() {
     for path in ["/shutdown", "/actuator/shutdown"] {
         let mut router = start();
         assert_eq!(router.post(path).unwrap().0, 200, "{path}");
@@ -75,7 +75,7 @@ fn it_can_be_asked_to_stop() {
 }
 
 #[test]
-fn both_signals_stop_it() {
+fn both_signals_stop_the_router() {
     for signal in ["TERM", "INT"] {
         let mut router = start();
         router.signal(signal);
@@ -84,7 +84,7 @@ fn both_signals_stop_it() {
 }
 
 #[test]
-fn clients_that_do_not_behave_do_not_keep_probes_from_being_answered() {
+fn misbehaving_clients_do_not_delay_probes() {
     let router = start();
     let huge = [
         b"GET /actuator/health HTTP/1.1\r\nX: ".as_slice(),
@@ -98,22 +98,22 @@ fn clients_that_do_not_behave_do_not_keep_probes_from_being_answered() {
             router.port(),
             b"GET /actuator/health HTTP/1.1\r\nHost: x",
         ));
-        // It may be refused while it is still sending.
+        // The router may reject the request before it is sent completely.
         let mut client = stuck_client(router.port(), b"");
         let _ = std::io::Write::write_all(&mut client, &huge);
         stuck.push(client);
-        let asked = Instant::now();
+        let start = Instant::now();
         assert_eq!(
             router
                 .get("/actuator/health/liveness")
                 .map(|(status, _)| status),
             Some(200)
         );
-        // Kubernetes gives a probe one second by default.
+        // Kubernetes waits one second for a probe by default.
         assert!(
-            asked.elapsed() < Duration::from_secs(1),
+            start.elapsed() < Duration::from_secs(1),
             "{:?}",
-            asked.elapsed()
+            start.elapsed()
         );
     }
     router.stop();
