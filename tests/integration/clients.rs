@@ -48,6 +48,6 @@ fn our_client_and_an_old_broker() {
     check(
         "native",
         (0, 7),
-        "the broker takes Fetch requests of version 0 to 7, and the client `native` sends 10 to 11: it speaks to Kafka 2.1 and later",
+        "the broker supports versions 0 to 7 of Fetch requests, but the client `native` sends 10 to 11: use Kafka 2.1 or later",
     );
 }

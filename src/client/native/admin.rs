@@ -1,59 +1,43 @@
-//! Looks for a role's topics and makes those that are missing, as Spring's `KafkaTopicProvisioner` does. It waits for its answers: records
-//! do not flow yet.
+//! Describes the topics of a client and creates missing ones, like Spring's `KafkaTopicProvisioner`. Blocks until the responses arrive,
+//! because no records flow yet.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
-use kafka_protocol::messages::{CreateTopicsRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{
+    CreateTopicsRequest, FetchRequest, MetadataRequest, ProduceRequest,
+};
 
-use super::metadata::Metadata;
-use super::network::{Network, Node, Reach};
-use crate::client::Error;
+use super::error_name::kafka_name;
+use super::metadata::{Metadata, Topic};
+use super::network::{Network, Node};
+use super::request::topic_name;
 use crate::client::NotReady;
+use crate::client::error::Error;
 use crate::client::settings::TopicSettings;
 
-/// Longest wait for a connection and for one answer.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for a connection or for one response.
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longest wait until a topic that was made has a leader.
-const LEADER_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for the leaders of a created topic.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Checks that all topics are there, with leaders; makes the missing ones where `settings` says so. `tag` is for the calls of this module
-/// alone.
+/// Time between two requests for the leaders of a created topic.
+const LEADER_POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Checks that all topics exist and have leaders, and creates missing ones if `settings` allow it. `tag` must not be used by any other
+/// request of the caller.
 pub(super) fn provision<T: Copy + PartialEq>(
     network: &mut Network<T>,
-    cluster: &mut Metadata,
+    metadata: &mut Metadata,
     tag: T,
     topics: &[&str],
     settings: &TopicSettings,
 ) -> Result<(), NotReady> {
-    look(network, cluster, tag)?;
-    let mut missing = Vec::new();
-    for &name in topics {
-        let Some(topic) = cluster.topic(name) else {
-            continue;
-        };
-        match topic.error {
-            None if topic.is_led() => (),
-            None => return Err(waiting(format!("topic {name} has no leader"))),
-            Some(ResponseError::UnknownTopicOrPartition | ResponseError::LeaderNotAvailable) => {
-                missing.push(name);
-                continue;
-            }
-            Some(error) => return Err(waiting(format!("look for topic {name}: {error}"))),
-        }
-        let partitions = topic.leaders.len();
-        if i64::from(settings.min_partition_count) > partitions as i64 {
-            log::warn!(
-                "topic {name} has {partitions} partitions, fewer than \
-                 spring.cloud.stream.kafka.binder.minPartitionCount={}; it stays as it is",
-                settings.min_partition_count
-            );
-        }
-    }
+    describe(network, metadata, tag)?;
+    let missing = missing_topics(metadata, topics, settings)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -63,133 +47,183 @@ pub(super) fn provision<T: Copy + PartialEq>(
             missing.join(", ")
         )));
     }
-    create(network, cluster, tag, &missing, settings)?;
-    let deadline = Instant::now() + LEADER_WITHIN;
+    create(network, metadata, tag, &missing, settings)?;
+    let deadline = Instant::now() + LEADER_TIMEOUT;
     loop {
-        look(network, cluster, tag)?;
-        let unled = missing.iter().find(|&&name| {
-            !cluster
-                .topic(name)
-                .is_some_and(super::metadata::Topic::is_led)
-        });
-        match unled {
+        describe(network, metadata, tag)?;
+        let without_leader = missing
+            .iter()
+            .find(|name| !metadata.topic(name).is_some_and(Topic::has_leaders));
+        match without_leader {
             None => return Ok(()),
             Some(name) if Instant::now() > deadline => {
                 return Err(waiting(format!(
-                    "topic {name} was made, but has no leader yet"
+                    "topic {name} was created, but has no leader yet"
                 )));
             }
-            Some(_) => thread::sleep(Duration::from_millis(10)),
+            Some(_) => thread::sleep(LEADER_POLL_INTERVAL),
         }
     }
+}
+
+/// Returns the topics that do not exist. Fails if the state of another topic is unknown or one of its partitions has no leader.
+fn missing_topics<'a>(
+    metadata: &Metadata,
+    topics: &[&'a str],
+    settings: &TopicSettings,
+) -> Result<Vec<&'a str>, NotReady> {
+    let mut missing = Vec::new();
+    for &name in topics {
+        let Some(topic) = metadata.topic(name) else {
+            continue;
+        };
+        match topic.error {
+            None if topic.has_leaders() => (),
+            None => return Err(waiting(format!("topic {name} has no leader"))),
+            Some(ResponseError::UnknownTopicOrPartition | ResponseError::LeaderNotAvailable) => {
+                missing.push(name);
+                continue;
+            }
+            Some(error) => {
+                return Err(waiting(format!(
+                    "describe topic {name}: {}",
+                    kafka_name(error)
+                )));
+            }
+        }
+        let partitions = topic.leaders.len();
+        if i64::from(settings.min_partition_count) > partitions as i64 {
+            log::warn!(
+                "topic {name} has {partitions} partitions, fewer than \
+                 spring.cloud.stream.kafka.binder.minPartitionCount={}; the topic is not changed",
+                settings.min_partition_count
+            );
+        }
+    }
+    Ok(missing)
 }
 
 fn waiting(reason: String) -> NotReady {
     NotReady::Waiting(reason)
 }
 
-/// A broker that can be asked, connected to where none is.
-pub(super) fn connect<T>(network: &mut Network<T>, cluster: &Metadata) -> Result<Node, NotReady> {
-    let until = Instant::now() + ANSWER_WITHIN;
-    let before = cluster.failures(network);
+/// Returns a node that is ready, connecting to one if needed.
+pub(super) fn connect<T>(network: &mut Network<T>, metadata: &Metadata) -> Result<Node, NotReady> {
+    let deadline = Instant::now() + RESPONSE_TIMEOUT;
+    let before = metadata.connect_failures(network);
     loop {
-        if let Some(peer) = cluster.any(network) {
-            return Ok(peer);
+        if let Some(node) = metadata.connect_any(network) {
+            return Ok(node);
         }
-        // Each of them has been tried once more, and in vain.
-        let mut tried = before.iter().zip(cluster.failures(network));
-        if Instant::now() >= until || tried.all(|(before, now)| now > *before) {
-            let reason = network.reason();
-            let reason = if reason.is_empty() {
-                "no broker answers"
-            } else {
-                reason
+        let mut failures = before.iter().zip(metadata.connect_failures(network));
+        let each_failed_again = failures.all(|(before, now)| now > *before);
+        if each_failed_again || Instant::now() >= deadline {
+            let reason = match network.last_error() {
+                "" => "no broker responds",
+                error => error,
             };
             return Err(waiting(reason.to_owned()));
         }
-        network.poll(until);
+        network.poll(deadline);
     }
 }
 
-/// Asks for the topics as they are now.
-fn look<T: Copy + PartialEq>(
+/// Updates the metadata of the topics.
+fn describe<T: Copy + PartialEq>(
     network: &mut Network<T>,
-    cluster: &mut Metadata,
+    metadata: &mut Metadata,
     tag: T,
 ) -> Result<(), NotReady> {
-    let peer = connect(network, cluster)?;
-    // What cannot be asked of a broker cannot be healed by waiting.
+    let node = connect(network, metadata)?;
+    // A retry would not help against a broker that is too old.
     let failed = |reason: String| {
         NotReady::Failed(Error::Kafka {
             operation: "connect",
             reason,
         })
     };
-    network
-        .version::<kafka_protocol::messages::MetadataRequest>(peer)
-        .map_err(failed)?;
-    let until = Instant::now() + ANSWER_WITHIN;
-    let answer = network
-        .call(peer, &cluster.request(), tag, until)
+    network.version::<MetadataRequest>(node).map_err(failed)?;
+    let deadline = Instant::now() + RESPONSE_TIMEOUT;
+    let response = network
+        .call(node, &metadata.request(), tag, deadline)
         .map_err(waiting)?;
-    cluster.handle_response(network, &answer);
+    metadata.handle_response(network, &response);
     network
-        .version::<kafka_protocol::messages::FetchRequest>(peer)
-        .and_then(|_| network.version::<kafka_protocol::messages::ProduceRequest>(peer))
+        .version::<FetchRequest>(node)
+        .and_then(|_| network.version::<ProduceRequest>(node))
         .map(drop)
         .map_err(failed)
 }
 
 fn create<T: Copy + PartialEq>(
     network: &mut Network<T>,
-    cluster: &Metadata,
+    metadata: &Metadata,
     tag: T,
     topics: &[&str],
     settings: &TopicSettings,
 ) -> Result<(), NotReady> {
-    let until = Instant::now() + LEADER_WITHIN;
-    let peer = loop {
-        let Some((peer, address)) = cluster.controller() else {
-            break connect(network, cluster)?;
-        };
-        if network.reach(peer, address) == Reach::Ready {
-            break peer;
-        }
-        if Instant::now() >= until || network.failures(peer) > 0 {
-            return Err(waiting(format!("controller {}", network.reason())));
-        }
-        network.poll(until);
-    };
-    let said = |error: String| waiting(format!("make topics {}: {error}", topics.join(", ")));
-    let version = network.version::<CreateTopicsRequest>(peer).map_err(said)?;
+    let deadline = Instant::now() + LEADER_TIMEOUT;
+    let node = connect_controller(network, metadata, deadline)?;
+    let failed = |error: String| waiting(format!("create topics {}: {error}", topics.join(", ")));
+    let version = network
+        .version::<CreateTopicsRequest>(node)
+        .map_err(failed)?;
     if version < 4 && settings.replication_factor < 0 {
-        return Err(said(
-            "this broker has no default for replication, which Kafka 2.4 brought (KIP-464): set \
+        return Err(failed(
+            "the broker does not support a default replication factor, which requires Kafka 2.4 (KIP-464): set \
              spring.cloud.stream.kafka.binder.replicationFactor"
                 .to_owned(),
         ));
     }
     let new = topics.iter().map(|&topic| {
         CreatableTopic::default()
-            .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+            .with_name(topic_name(topic))
             .with_num_partitions(settings.min_partition_count)
             .with_replication_factor(settings.replication_factor)
     });
     let request = CreateTopicsRequest::default()
         .with_topics(new.collect())
-        .with_timeout_ms(ANSWER_WITHIN.as_millis() as i32);
-    let answer = network.call(peer, &request, tag, until).map_err(said)?;
-    for topic in answer.topics {
+        .with_timeout_ms(RESPONSE_TIMEOUT.as_millis() as i32);
+    let response = network
+        .call(node, &request, tag, deadline)
+        .map_err(failed)?;
+    for topic in response.topics {
         let name = topic.name.as_str();
         match ResponseError::try_from_code(topic.error_code) {
-            None => log::info!("made topic {name}"),
-            // Another instance was faster.
+            None => log::info!("created topic {name}"),
+            // Another instance created it first.
             Some(ResponseError::TopicAlreadyExists) => (),
             Some(error) => {
-                let more = topic.error_message.as_deref().unwrap_or_default();
-                return Err(waiting(format!("make topic {name}: {error} {more}")));
+                let details = topic.error_message.as_deref().unwrap_or_default();
+                return Err(waiting(format!(
+                    "create topic {name}: {} {details}",
+                    kafka_name(error)
+                )));
             }
         }
     }
     Ok(())
+}
+
+/// Returns the controller's node, connecting to it if needed, or any node if the controller is not known.
+fn connect_controller<T>(
+    network: &mut Network<T>,
+    metadata: &Metadata,
+    deadline: Instant,
+) -> Result<Node, NotReady> {
+    loop {
+        let Some((node, address)) = metadata.controller() else {
+            return connect(network, metadata);
+        };
+        if network.connect(node, address) {
+            return Ok(node);
+        }
+        if Instant::now() >= deadline || network.connect_failures(node) > 0 {
+            return Err(waiting(format!(
+                "connect to the controller: {}",
+                network.last_error()
+            )));
+        }
+        network.poll(deadline);
+    }
 }

@@ -1,84 +1,57 @@
-//! One TCP connection to a broker. Nothing here waits: it connects, writes and reads as far as the system lets it at once, and `network`
-//! waits for all connections of a thread together. Kafka answers the requests of a connection in their order.
+//! One TCP connection to a broker. It never blocks: it connects, writes and reads as far as the socket allows, and `network` waits for all
+//! connections of a thread. A broker sends the responses on a connection in the order of the requests.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::StrBytes;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::error_name::kafka_name;
 use super::protocol::{self, SupportedRequest};
+use super::response::{Response, ResponseReader};
 
-/// An answer at most; librdkafka's bound too (`receive.message.max.bytes`). What is larger is no answer of a broker's.
-const MAX_ANSWER: usize = 100_000_000;
-
-/// How much room an answer gets before its bytes have shown that it is so large.
-const FIRST_ROOM: usize = 64 * 1024;
-
-/// An answer that has come.
-#[derive(Debug)]
-pub(super) struct Answer<T> {
-    /// What was given along with the request.
-    pub(super) tag: T,
-    /// The request's version.
-    pub(super) version: i16,
-    /// The answer, from its correlation id on.
-    pub(super) body: Bytes,
-}
-
-/// A connection, from the first packet on.
+/// A connection, which sends ApiVersions by itself as its first request.
 #[derive(Debug)]
 pub(super) struct Connection<T> {
     stream: TcpStream,
-    stage: Stage,
-    /// What the system has not taken yet.
+    state: ConnectionState,
+    /// Bytes of requests that the socket has not accepted yet.
     unsent: BytesMut,
-    disconnected: VecDeque<Unanswered<T>>,
-    next_correlation: i32,
-    incoming: Incoming,
-    /// When the connection, or the answer that is next, must be there.
-    connect_until: Instant,
+    in_flight: VecDeque<InFlightRequest<T>>,
+    next_correlation_id: i32,
+    reader: ResponseReader,
+    /// Time at which the connection fails if it is not established, or ApiVersions has no response.
+    connect_deadline: Instant,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum ConnectionState {
     Connecting,
-    /// ApiVersions is asked.
-    Greeting,
-    /// The versions that the broker takes, from the lowest to the highest, by request.
+    /// ApiVersions is in flight.
+    CheckingApiVersions,
+    /// Lowest and highest version of each request that the broker supports, by API key.
     Ready(BTreeMap<i16, (i16, i16)>),
 }
 
 #[derive(Debug)]
-struct Unanswered<T> {
-    correlation: i32,
+struct InFlightRequest<T> {
+    correlation_id: i32,
     name: &'static str,
     version: i16,
-    until: Instant,
-    /// None for the greeting.
+    deadline: Instant,
+    /// `None` for the connection's own ApiVersions.
     tag: Option<T>,
 }
 
-/// The answer that is being read.
-#[derive(Debug, Default)]
-struct Incoming {
-    length: [u8; 4],
-    /// Bytes of the length that are there.
-    of_length: usize,
-    /// As long as the longest answer so far: what is behind `filled` is room.
-    room: BytesMut,
-    filled: usize,
-    /// Of an answer that was done with.
-    spare: BytesMut,
-}
-
 impl<T> Connection<T> {
-    /// Begins to connect; it is to be ready at `until`.
-    pub(super) fn open(address: SocketAddr, until: Instant) -> io::Result<Self> {
+    /// Starts to connect. The connection fails if it is not ready at `deadline`.
+    pub(super) fn open(address: SocketAddr, deadline: Instant) -> io::Result<Self> {
         let family = if address.is_ipv4() {
             AddressFamily::INET
         } else {
@@ -94,229 +67,254 @@ impl<T> Connection<T> {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
-            stage: Stage::Connecting,
+            state: ConnectionState::Connecting,
             unsent: BytesMut::new(),
-            disconnected: VecDeque::new(),
-            next_correlation: 0,
-            incoming: Incoming::default(),
-            connect_until: until,
+            in_flight: VecDeque::new(),
+            next_correlation_id: 0,
+            reader: ResponseReader::default(),
+            connect_deadline: deadline,
         })
     }
 
-    /// For `poll`.
+    /// The socket, for `poll(2)`.
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Whether it waits for the system to take bytes, or to connect.
+    /// Returns whether the connection waits until the socket is writable.
     pub(super) fn wants_to_write(&self) -> bool {
-        matches!(self.stage, Stage::Connecting) || !self.unsent.is_empty()
+        matches!(self.state, ConnectionState::Connecting) || !self.unsent.is_empty()
     }
 
-    /// Whether requests can be sent.
+    /// Returns whether requests can be sent.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.stage, Stage::Ready(_))
+        matches!(self.state, ConnectionState::Ready(_))
     }
 
-    /// Requests without an answer yet.
-    pub(super) fn disconnected(&self) -> usize {
-        self.disconnected.len()
+    /// Returns the number of requests without a response.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
-    /// Bytes that the system has not taken yet.
+    /// Returns the number of bytes that the socket has not accepted yet.
     pub(super) fn unsent(&self) -> usize {
         self.unsent.len()
     }
 
-    /// The versions of a request that the broker takes; none where it does not know it, or the connection is not ready.
+    /// Returns the lowest and highest version of a request that the broker supports; `None` if it does not know the request, or the
+    /// connection is not ready.
     pub(super) fn broker_versions<R: SupportedRequest>(&self) -> Option<(i16, i16)> {
-        match &self.stage {
-            Stage::Ready(versions) => versions.get(&R::KEY).copied(),
-            Stage::Connecting | Stage::Greeting => None,
+        match &self.state {
+            ConnectionState::Ready(versions) => versions.get(&R::KEY).copied(),
+            ConnectionState::Connecting | ConnectionState::CheckingApiVersions => None,
         }
     }
 
-    /// The newest version of a request that both sides speak.
+    /// Returns the highest version of a request that the broker and this client support.
     pub(super) fn version<R: SupportedRequest>(&self) -> Option<i16> {
         protocol::common_version::<R>(self.broker_versions::<R>()?)
     }
 
-    /// When the next thing is due that would end the connection if it did not happen.
-    pub(super) fn due(&self) -> Option<Instant> {
-        match self.disconnected.front() {
-            _ if matches!(self.stage, Stage::Connecting) => Some(self.connect_until),
-            front => front.map(|disconnected| disconnected.until),
+    /// Returns when the connection fails unless it is established, or the oldest request gets its response, before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            ConnectionState::Connecting => Some(self.connect_deadline),
+            _ => self.in_flight.front().map(|request| request.deadline),
         }
     }
 
-    /// Sends a request; its answer is to be there at `until`.
+    /// Sends a request. The connection fails if there is no response at `deadline`.
     pub(super) fn send<R: SupportedRequest>(
         &mut self,
         request: &R,
         version: i16,
         client_id: &StrBytes,
-        until: Instant,
+        deadline: Instant,
         tag: T,
     ) -> io::Result<()> {
-        let correlation = self.expect::<R>(version, until, Some(tag));
-        let encoded =
-            protocol::encode(request, version, correlation, client_id).map_err(io::Error::other)?;
+        let correlation_id = self.add_in_flight::<R>(version, deadline, Some(tag));
+        let encoded = protocol::encode(request, version, correlation_id, client_id)
+            .map_err(io::Error::other)?;
         self.write(&[&encoded])
     }
 
-    /// Sends a request whose bytes behind the header are given in pieces: what the system does not take at once is kept, and only that.
-    pub(super) fn send_pieces<R: SupportedRequest>(
+    /// Sends a request whose body is already encoded, in parts. Bytes are copied only if the socket does not accept them at once.
+    pub(super) fn send_encoded<R: SupportedRequest>(
         &mut self,
-        pieces: [&[u8]; 3],
+        parts: [&[u8]; 3],
         version: i16,
         client_id: &StrBytes,
-        until: Instant,
+        deadline: Instant,
         tag: T,
     ) -> io::Result<()> {
-        let correlation = self.expect::<R>(version, until, Some(tag));
-        let mut begin = BytesMut::with_capacity(64);
-        protocol::begin::<R>(&mut begin, version, correlation, client_id)
+        let correlation_id = self.add_in_flight::<R>(version, deadline, Some(tag));
+        let mut header = BytesMut::with_capacity(64);
+        protocol::begin::<R>(&mut header, version, correlation_id, client_id)
             .map_err(io::Error::other)?;
-        protocol::end(&mut begin, pieces.iter().map(|piece| piece.len()).sum());
-        let [first, second, third] = pieces;
-        self.write(&[&begin, first, second, third])
+        protocol::end(&mut header, parts.iter().map(|part| part.len()).sum());
+        let [first, second, third] = parts;
+        self.write(&[&header, first, second, third])
     }
 
-    fn expect<R: SupportedRequest>(&mut self, version: i16, until: Instant, tag: Option<T>) -> i32 {
-        let correlation = self.next_correlation;
-        self.next_correlation = correlation.wrapping_add(1);
-        self.disconnected.push_back(Unanswered {
-            correlation,
+    /// Registers a request as in flight and returns its correlation id.
+    fn add_in_flight<R: SupportedRequest>(
+        &mut self,
+        version: i16,
+        deadline: Instant,
+        tag: Option<T>,
+    ) -> i32 {
+        let correlation_id = self.next_correlation_id;
+        self.next_correlation_id = correlation_id.wrapping_add(1);
+        self.in_flight.push_back(InFlightRequest {
+            correlation_id,
             name: R::NAME,
             version,
-            until,
+            deadline,
             tag,
         });
-        correlation
+        correlation_id
     }
 
-    fn write(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
-        let mut done = 0;
+    fn write(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut written = 0;
         if self.unsent.is_empty() {
-            let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-            done = match self.stream.write_vectored(&slices) {
+            let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            written = match self.stream.write_vectored(&slices) {
                 Ok(written) => written,
-                Err(error) if is_not_now(&error) => 0,
+                Err(error) if would_block(&error) => 0,
                 Err(error) => return Err(error),
             };
         }
-        for piece in pieces {
-            let taken = done.min(piece.len());
-            done -= taken;
+        for part in parts {
+            let skipped = written.min(part.len());
+            written -= skipped;
             self.unsent
-                .extend_from_slice(piece.get(taken..).unwrap_or_default());
+                .extend_from_slice(part.get(skipped..).unwrap_or_default());
         }
         Ok(())
     }
 
-    /// Goes on as far as it can at once. Answers go to `take`. Fails when the connection is over. `is_ready` says that the system has
-    /// something to tell of it: that may be its end, and comes without a request too (`connections.max.idle.ms`).
+    /// Connects, writes and reads as far as the socket allows, and passes complete responses to `handle`.
+    ///
+    /// `is_ready` is `poll(2)`'s result for the socket. It can report the end of the connection while no request is in flight, for example
+    /// after `connections.max.idle.ms`. An error means that the connection has failed.
     pub(super) fn progress(
         &mut self,
         now: Instant,
         is_ready: bool,
         client_id: &StrBytes,
-        mut take: impl FnMut(Answer<T>),
+        mut handle: impl FnMut(Response<T>),
     ) -> io::Result<()> {
-        if matches!(self.stage, Stage::Connecting) && !self.connected(now, client_id)? {
+        if matches!(self.state, ConnectionState::Connecting)
+            && !self.finish_connect(now, client_id)?
+        {
             return Ok(());
         }
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => self.unsent.advance(written),
-                Err(error) if is_not_now(&error) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        if self.unsent.is_empty() && self.unsent.capacity() > 0 {
-            // A large one is rare; its memory is not kept.
-            self.unsent = BytesMut::new();
-        }
-        let mut goes_on = is_ready;
-        while goes_on {
-            match self.incoming.read(&mut self.stream) {
+        self.flush()?;
+        let mut reads = is_ready;
+        while reads {
+            match self.reader.read(&mut self.stream) {
                 Ok(Some(body)) => {
-                    self.handle_response(body, &mut take)?;
-                    goes_on = !self.disconnected.is_empty();
+                    self.handle_response(body, &mut handle)?;
+                    reads = !self.in_flight.is_empty();
                 }
                 Ok(None) => (),
-                Err(error) if is_not_now(&error) => break,
+                Err(error) if would_block(&error) => break,
                 Err(error) => return Err(error),
             }
         }
-        match self.disconnected.front() {
-            Some(late) if late.until <= now => Err(io::Error::new(
+        match self.in_flight.front() {
+            Some(request) if request.deadline <= now => Err(io::Error::new(
                 ErrorKind::TimedOut,
-                format!("no answer to {}", late.name),
+                format!("no response to {}", request.name),
             )),
             _ => Ok(()),
         }
     }
 
-    /// Whether the connection stands; the first time it does, the broker is asked what it speaks.
-    fn connected(&mut self, now: Instant, client_id: &StrBytes) -> io::Result<bool> {
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => self.unsent.advance(written),
+                Err(error) if would_block(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.unsent.is_empty() && self.unsent.capacity() > 0 {
+            // The socket rarely refuses bytes, so the buffer, which can be large, is freed.
+            self.unsent = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Returns whether the connection is established. When it becomes so, sends ApiVersions.
+    fn finish_connect(&mut self, now: Instant, client_id: &StrBytes) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
         }
         if self.stream.peer_addr().is_err() {
-            return if now >= self.connect_until {
-                Err(io::Error::new(ErrorKind::TimedOut, "no connection"))
+            return if now >= self.connect_deadline {
+                Err(io::Error::new(ErrorKind::TimedOut, "connect timed out"))
             } else {
                 Ok(false)
             };
         }
-        self.stage = Stage::Greeting;
+        self.state = ConnectionState::CheckingApiVersions;
+        // Version 0 is the one that a broker of any version answers.
         let version = 0;
-        let correlation = self.expect::<ApiVersionsRequest>(version, self.connect_until, None);
+        let correlation_id =
+            self.add_in_flight::<ApiVersionsRequest>(version, self.connect_deadline, None);
         let request = ApiVersionsRequest::default();
-        let encoded = protocol::encode(&request, version, correlation, client_id)
+        let encoded = protocol::encode(&request, version, correlation_id, client_id)
             .map_err(io::Error::other)?;
         self.write(&[&encoded])?;
         Ok(true)
     }
 
-    fn handle_response(&mut self, body: Bytes, take: &mut impl FnMut(Answer<T>)) -> io::Result<()> {
-        let Some(disconnected) = self.disconnected.pop_front() else {
+    fn handle_response(
+        &mut self,
+        body: Bytes,
+        handle: &mut impl FnMut(Response<T>),
+    ) -> io::Result<()> {
+        let Some(request) = self.in_flight.pop_front() else {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
-                "an answer to nothing",
+                "the broker sent a response without a request",
             ));
         };
-        let correlation = body.first_chunk().copied().map(i32::from_be_bytes);
-        if correlation != Some(disconnected.correlation) {
+        let correlation_id = body.first_chunk().copied().map(i32::from_be_bytes);
+        if correlation_id != Some(request.correlation_id) {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
-                format!("the answer to {} is another one's", disconnected.name),
+                format!(
+                    "the response to {} has the correlation id of another request",
+                    request.name
+                ),
             ));
         }
-        let Some(tag) = disconnected.tag else {
-            return self.greeted(&body);
+        let Some(tag) = request.tag else {
+            return self.handle_api_versions_response(&body);
         };
-        take(Answer {
+        handle(Response {
             tag,
-            version: disconnected.version,
+            version: request.version,
             body,
         });
         Ok(())
     }
 
-    fn greeted(&mut self, body: &Bytes) -> io::Result<()> {
-        let answer = protocol::decode::<ApiVersionsRequest>(body, 0)
+    fn handle_api_versions_response(&mut self, body: &Bytes) -> io::Result<()> {
+        let response = protocol::decode::<ApiVersionsRequest>(body, 0)
             .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-        if answer.error_code != 0 {
+        if let Some(error) = ResponseError::try_from_code(response.error_code) {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
-                format!("error {} to ApiVersions", answer.error_code),
+                format!("ApiVersions failed: {}", kafka_name(error)),
             ));
         }
-        let versions = answer.api_keys.iter();
-        self.stage = Stage::Ready(
+        let versions = response.api_keys.iter();
+        self.state = ConnectionState::Ready(
             versions
                 .map(|api| (api.api_key, (api.min_version, api.max_version)))
                 .collect(),
@@ -324,73 +322,20 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Gives the memory of a large answer back, for the next one.
-    pub(super) fn recycle(&mut self, room: BytesMut) {
-        if room.len() > self.incoming.spare.len() {
-            self.incoming.spare = room;
-        }
+    /// Takes the buffer of a consumed response for a later one.
+    pub(super) fn recycle(&mut self, buffer: BytesMut) {
+        self.reader.recycle(buffer);
     }
 
-    /// What was sent and will not be handle_response any more.
-    pub(super) fn into_unanswered(self) -> Vec<T> {
-        self.disconnected
+    /// Closes the connection and returns the tags of the requests that will get no response.
+    pub(super) fn into_tags(self) -> Vec<T> {
+        self.in_flight
             .into_iter()
-            .filter_map(|disconnected| disconnected.tag)
+            .filter_map(|request| request.tag)
             .collect()
     }
 }
 
-impl Incoming {
-    /// Reads once; an answer when it is whole.
-    fn read(&mut self, stream: &mut impl Read) -> io::Result<Option<Bytes>> {
-        if let Some(length) = self
-            .length
-            .get_mut(self.of_length..)
-            .filter(|left| !left.is_empty())
-        {
-            self.of_length += some(stream.read(length)?)?;
-            return Ok(None);
-        }
-        let length = usize::try_from(i32::from_be_bytes(self.length)).unwrap_or(usize::MAX);
-        if !(4..=MAX_ANSWER).contains(&length) {
-            return Err(io::Error::new(
-                ErrorKind::InvalidData,
-                format!("an answer of {length} bytes"),
-            ));
-        }
-        if self.filled == 0 && self.spare.len() > self.room.len() {
-            self.room = std::mem::take(&mut self.spare);
-        }
-        let room = length.min((2 * self.filled).max(FIRST_ROOM));
-        if self.room.len() < room {
-            self.room.resize(room, 0);
-        }
-        let end = length.min(self.room.len());
-        let free = self.room.get_mut(self.filled..end).unwrap_or_default();
-        self.filled += some(stream.read(free)?)?;
-        if self.filled < length {
-            return Ok(None);
-        }
-        let mut body = std::mem::take(&mut self.room);
-        body.truncate(length);
-        self.filled = 0;
-        self.of_length = 0;
-        Ok(Some(body.freeze()))
-    }
-}
-
-/// Nothing read is the end of the connection.
-fn some(read: usize) -> io::Result<usize> {
-    if read == 0 {
-        Err(io::Error::new(
-            ErrorKind::UnexpectedEof,
-            "the broker closed the connection",
-        ))
-    } else {
-        Ok(read)
-    }
-}
-
-fn is_not_now(error: &io::Error) -> bool {
+fn would_block(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

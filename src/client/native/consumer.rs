@@ -17,12 +17,13 @@ use kafka_protocol::messages::{
 
 use super::admin;
 use super::consumer_group::ConsumerGroup;
-use super::coordinator::{Coordinator, MemberIdentity};
+use super::coordinator::{Coordinator, MemberIdentity, join_error};
 use super::fetch::{Fetcher, Start};
 use super::group::{self, Group};
 use super::metadata::Metadata;
-use super::network::{Network, NetworkEvent, Node, Reach, Response};
+use super::network::{Network, NetworkEvent, Node};
 use super::request::{group_by_topic, topic_name};
+use super::response::Response;
 use super::transaction::{self, Committer};
 use crate::client::Error;
 use crate::client::Topics;
@@ -95,9 +96,10 @@ impl Consumer {
         let all = InstanceShare { index: 0, count: 1 };
         let (coordinator, membership) = match (&input.group, input.consumer.manual) {
             (GroupId::Anonymous, share) => (None, Membership::Manual(share.unwrap_or(all))),
-            (GroupId::Named(name), Some(share)) => {
-                (Some(Coordinator::new(name)), Membership::Manual(share))
-            }
+            (GroupId::Named(name), Some(share)) => (
+                Some(Coordinator::for_group(name)),
+                Membership::Manual(share),
+            ),
             (GroupId::Named(name), None) => {
                 let consumer = &input.consumer;
                 let membership = match consumer.group_protocol {
@@ -108,7 +110,7 @@ impl Consumer {
                         Membership::Consumer(Box::new(ConsumerGroup::new(consumer, topics)))
                     }
                 };
-                (Some(Coordinator::new(name)), membership)
+                (Some(Coordinator::for_group(name)), membership)
             }
         };
         Self {
@@ -136,10 +138,10 @@ impl Consumer {
     /// Everything that can be done without waiting: takes in what has come, and sends what is due.
     fn progress(&mut self) -> Result<(), Error> {
         self.network.poll(Instant::now());
-        while let Some(arrival) = self.network.next() {
+        while let Some(arrival) = self.network.next_event() {
             match arrival {
-                NetworkEvent::Answer(peer, response) => self.handle_response(peer, response)?,
-                NetworkEvent::Lost(tags) => {
+                NetworkEvent::Response(peer, response) => self.handle_response(peer, response)?,
+                NetworkEvent::Disconnected(tags) => {
                     for tag in tags {
                         self.disconnected(tag);
                     }
@@ -147,7 +149,7 @@ impl Consumer {
             }
         }
         self.tell_availability();
-        self.cluster.ask(&mut self.network, Tag::Metadata);
+        self.cluster.poll(&mut self.network, Tag::Metadata);
         self.tend_group()?;
         self.tend_transaction()?;
         self.ask_places();
@@ -157,9 +159,9 @@ impl Consumer {
     }
 
     fn tell_availability(&mut self) {
-        if !self.unavailable && self.cluster.is_away(&self.network) {
+        if !self.unavailable && self.cluster.is_unavailable(&self.network) {
             self.unavailable = true;
-            let reason = self.network.reason().to_owned();
+            let reason = self.network.last_error().to_owned();
             self.events.push_back(ConsumerEvent::Unavailable(reason));
         } else if self.unavailable && self.network.any_ready() {
             self.unavailable = false;
@@ -171,7 +173,7 @@ impl Consumer {
         let Some(coordinator) = &mut self.coordinator else {
             return Ok(());
         };
-        let Some(peer) = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator)
+        let Some(peer) = coordinator.connect(&mut self.network, &self.cluster, Tag::Coordinator)
         else {
             return Ok(());
         };
@@ -202,7 +204,7 @@ impl Consumer {
         if !committer.has_work() {
             return Ok(());
         }
-        let peer = group.reach(&mut self.network, &self.cluster, Tag::Coordinator);
+        let peer = group.connect(&mut self.network, &self.cluster, Tag::Coordinator);
         let tags = (Tag::TransactionCoordinator, Tag::Transaction);
         committer.poll(
             &mut self.network,
@@ -227,7 +229,7 @@ impl Consumer {
             && transaction::outcome(code) == (transaction::Outcome::Again { moved: true })
             && let Some(group) = &mut self.coordinator
         {
-            group.lost(&self.network);
+            group.mark_unknown(&self.network);
         }
         if let Some(offsets) = committer.handle_response(&self.network, step, code, partition)? {
             self.events.push_back(ConsumerEvent::Committed(offsets));
@@ -250,7 +252,7 @@ impl Consumer {
     fn ask_places(&mut self) {
         if let Some(coordinator) = &mut self.coordinator
             && let Some(peer) =
-                coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator)
+                coordinator.connect(&mut self.network, &self.cluster, Tag::Coordinator)
         {
             let partitions = self.fetcher.take_waiting(Start::Committed);
             if !partitions.is_empty() {
@@ -261,7 +263,7 @@ impl Consumer {
                             Isolation::ReadUncommitted => version.min(5),
                         };
                         let request =
-                            coordinator.committed_request(version, &self.topics, &partitions);
+                            coordinator.offset_fetch_request(version, &self.topics, &partitions);
                         self.network.send(peer, &request, Tag::Committed);
                     }
                     Err(reason) => {
@@ -278,19 +280,18 @@ impl Consumer {
         for partition in partitions {
             let topic = self.topics.input(partition.topic);
             let Some((leader, address)) = self.cluster.leader(topic, partition.partition) else {
-                self.cluster.outdated();
+                self.cluster.request_update();
                 self.fetcher.ask_again(partition, &self.network);
                 continue;
             };
-            match self.network.reach(Node::Broker(leader), address) {
-                Reach::Ready => by_leader.entry(leader).or_default().push(partition),
-                Reach::Waiting => {
-                    if self.network.failures(Node::Broker(leader)) > 1 {
-                        self.cluster.outdated();
-                    }
-                    self.fetcher.not_asked(partition);
-                }
+            if self.network.connect(Node::Broker(leader), address) {
+                by_leader.entry(leader).or_default().push(partition);
+                continue;
             }
+            if self.network.connect_failures(Node::Broker(leader)) > 1 {
+                self.cluster.request_update();
+            }
+            self.fetcher.not_asked(partition);
         }
         for (leader, partitions) in by_leader {
             let request = self.list_offsets_request(&partitions);
@@ -347,10 +348,10 @@ impl Consumer {
             }
             Tag::Committed => self.ask_again(Start::Committed, None),
             Tag::ListOffsets(leader) => {
-                self.cluster.outdated();
+                self.cluster.request_update();
                 self.ask_again(Start::Reset, Some(leader));
             }
-            Tag::Commit => self.commit_failed(self.network.reason().to_owned()),
+            Tag::Commit => self.commit_failed(self.network.last_error().to_owned()),
             Tag::TransactionCoordinator => {
                 if let Some(committer) = &mut self.committer {
                     committer.coordinator.disconnected(&self.network);
@@ -362,7 +363,7 @@ impl Consumer {
                 }
             }
             Tag::Fetch(broker) => {
-                self.cluster.outdated();
+                self.cluster.request_update();
                 self.fetcher.disconnected(broker);
             }
         }
@@ -387,7 +388,7 @@ impl Consumer {
     fn handle_response(&mut self, peer: Node, response: Response<Tag>) -> Result<(), Error> {
         let tag = response.tag;
         if let Err(error) = self.take_answer(peer, response)? {
-            self.network.lose(peer, &error.to_string());
+            self.network.disconnect(peer, &error.to_string());
             self.disconnected(tag);
         }
         Ok(())
@@ -398,10 +399,10 @@ impl Consumer {
         &mut self,
         peer: Node,
         response: Response<Tag>,
-    ) -> Result<Result<(), super::protocol::Unreadable>, Error> {
+    ) -> Result<Result<(), super::protocol::DecodeError>, Error> {
         macro_rules! read {
             ($request:ty) => {
-                match response.read::<$request>() {
+                match response.decode::<$request>() {
                     Ok(answer) => answer,
                     Err(error) => return Ok(Err(error)),
                 }
@@ -426,7 +427,7 @@ impl Consumer {
                 if let Some(coordinator) = &mut self.coordinator {
                     coordinator
                         .handle_response(&self.network, &mut self.cluster, &answer)
-                        .map_err(group::fatal)?;
+                        .map_err(join_error)?;
                 }
             }
             Tag::Group(step) => {
@@ -488,7 +489,7 @@ impl Consumer {
                     committer
                         .coordinator
                         .handle_response(&self.network, &mut self.cluster, &answer)
-                        .map_err(group::fatal)?;
+                        .map_err(join_error)?;
                 }
             }
             Tag::Transaction(step) => {
@@ -610,7 +611,7 @@ impl Consumer {
             ResponseError::NotCoordinator
             | ResponseError::CoordinatorNotAvailable
             | ResponseError::CoordinatorLoadInProgress => {
-                coordinator.lost(&self.network);
+                coordinator.mark_unknown(&self.network);
                 Ok(())
             }
             ResponseError::UnknownMemberId
@@ -637,7 +638,7 @@ impl Consumer {
             return;
         };
         let identity = self.identity();
-        let request = coordinator.commit_request(&identity, &self.topics, &offsets);
+        let request = coordinator.offset_commit_request(&identity, &self.topics, &offsets);
         self.commit = Some((identity, offsets));
         self.network.send(peer, &request, Tag::Commit);
     }
@@ -694,7 +695,7 @@ impl Consumer {
             return;
         };
         let peer = Node::Coordinator(broker);
-        if self.network.reach(peer, &address) == Reach::Ready {
+        if self.network.connect(peer, &address) {
             let until = Instant::now() + LEAVE_WITHIN;
             if let Err(error) = self.network.call(peer, &request, Tag::Call, until) {
                 log::debug!("end of the transaction: {error}");
@@ -739,15 +740,17 @@ impl Consumer {
             Membership::Consumer(group) => group.due(),
             Membership::Manual(_) => None,
         };
-        let coordinator = self.coordinator.as_ref().and_then(Coordinator::due);
+        let coordinator = self.coordinator.as_ref().and_then(Coordinator::next_poll);
         [
             group,
             coordinator,
-            self.cluster.due(&self.network),
+            self.cluster.next_poll(&self.network),
             self.fetcher.due(),
-            self.committer
-                .as_ref()
-                .and_then(|committer| committer.due().or_else(|| committer.coordinator.due())),
+            self.committer.as_ref().and_then(|committer| {
+                committer
+                    .due()
+                    .or_else(|| committer.coordinator.next_poll())
+            }),
         ]
         .into_iter()
         .flatten()
@@ -843,7 +846,7 @@ impl crate::client::Consumer for Consumer {
         let Some(coordinator) = &mut self.coordinator else {
             return Ok(());
         };
-        let peer = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator);
+        let peer = coordinator.connect(&mut self.network, &self.cluster, Tag::Coordinator);
         match peer {
             Some(peer) if self.commit.is_none() => self.send_commit(peer, offsets.to_vec()),
             // It holds what is in the one before it, and more.
@@ -871,7 +874,7 @@ impl crate::client::Consumer for Consumer {
         let Some(coordinator) = &mut self.coordinator else {
             return;
         };
-        let peer = coordinator.reach(&mut self.network, &self.cluster, Tag::Coordinator);
+        let peer = coordinator.connect(&mut self.network, &self.cluster, Tag::Coordinator);
         let Some(peer) = peer else {
             return;
         };

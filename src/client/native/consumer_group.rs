@@ -12,10 +12,10 @@ use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use uuid::Uuid;
 
-use super::coordinator::{Coordinator, MemberIdentity};
-use super::group::fatal;
+use super::backoff::backoff;
+use super::coordinator::{Coordinator, MemberIdentity, join_error};
 use super::metadata::Metadata;
-use super::network::{Network, Node, backoff};
+use super::network::{Network, Node};
 use super::request::{group_by_topic, text, topic_name};
 use crate::client::ConsumerEvent;
 use crate::client::Error;
@@ -99,7 +99,7 @@ impl ConsumerGroup {
         network
             .version::<ConsumerGroupHeartbeatRequest>(peer)
             .map_err(|reason| {
-                fatal(format!(
+                join_error(format!(
                     "group.protocol=consumer: {reason}; it came with Kafka 4.0 (KIP-848), and group.protocol=classic needs nothing of it"
                 ))
             })?;
@@ -124,7 +124,7 @@ impl ConsumerGroup {
 
     fn request(&self, coordinator: &Coordinator, epoch: i32) -> ConsumerGroupHeartbeatRequest {
         ConsumerGroupHeartbeatRequest::default()
-            .with_group_id(coordinator.group())
+            .with_group_id(coordinator.group_id())
             .with_member_id(text(&self.member_id))
             .with_member_epoch(epoch)
             .with_instance_id(self.settings.group_instance_id.as_deref().map(text))
@@ -161,12 +161,12 @@ impl ConsumerGroup {
         };
         let mut wanted = Vec::new();
         for &(id, partition) in target {
-            let name = cluster.topic_of(id);
+            let name = cluster.topic_with_id(id);
             let index =
                 name.and_then(|name| self.topics.inputs.iter().position(|input| input == name));
             let Some(topic) = index.and_then(|index| u16::try_from(index).ok()) else {
                 // It was made a moment ago, or made anew.
-                cluster.outdated();
+                cluster.request_update();
                 return Vec::new();
             };
             wanted.push(TopicPartition { topic, partition });
@@ -254,7 +254,7 @@ impl ConsumerGroup {
                 Ok(())
             }
             ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable => {
-                coordinator.lost(network);
+                coordinator.mark_unknown(network);
                 self.owned_changed = true;
                 self.retry(network);
                 Ok(())
@@ -264,7 +264,7 @@ impl ConsumerGroup {
                 self.retry(network);
                 Ok(())
             }
-            error => Err(fatal(format!(
+            error => Err(join_error(format!(
                 "{error} {}",
                 answer.error_message.as_deref().unwrap_or_default()
             ))),

@@ -1,5 +1,4 @@
-//! Who coordinates the group, or a transactional id, and what a group's is asked beside membership: which offsets are committed, and to
-//! commit them.
+//! Finds the coordinator of a group or of a transactional id, and builds the requests for a group's committed offsets.
 
 use std::time::Instant;
 
@@ -13,165 +12,176 @@ use kafka_protocol::messages::{
     OffsetFetchRequest,
 };
 
+use super::backoff::Backoff;
+use super::error_name::kafka_name;
 use super::metadata::Metadata;
-use super::network::{Network, Node, Reach, backoff};
+use super::network::{Network, Node};
 use super::request::{group_by_topic, text, topic_name};
-use crate::client::Topics;
+use crate::client::error::Error;
+use crate::client::topics::Topics;
 use crate::topic_partition::{NextOffset, TopicPartition};
 
-/// See the module.
-#[derive(Debug)]
-pub(super) struct Coordinator {
-    /// The group, or the transactional id.
-    group: String,
-    /// `FindCoordinator`'s word for which of them it is: 0 or 1.
-    key_type: i8,
-    broker: Option<i32>,
-    asked: bool,
-    not_before: Option<Instant>,
-    failures: u32,
+/// What a coordinator coordinates. The value is the key type of FindCoordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyType {
+    Group = 0,
+    Transaction = 1,
 }
 
-/// As whom something is committed.
+/// A group's or transactional id's coordinator, known or being looked up.
+#[derive(Debug)]
+pub(super) struct Coordinator {
+    /// Group id or transactional id.
+    key: String,
+    key_type: KeyType,
+    /// Node id of the coordinator, `None` if it is not known.
+    broker: Option<i32>,
+    is_in_flight: bool,
+    backoff: Backoff,
+}
+
+/// Identity of a group member in requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct MemberIdentity {
-    /// The member's id; empty where there is no membership.
+    /// Member id, empty without a membership.
     pub(super) member_id: String,
-    /// Its generation, or its epoch (KIP-848); -1 where there is no membership.
+    /// Generation id, or member epoch (KIP-848); -1 without a membership.
     pub(super) generation: i32,
-    /// `group.instance.id`
+    /// `group.instance.id`.
     pub(super) instance_id: Option<String>,
 }
 
+/// Returns the error for a group that cannot be joined, which ends the consumer.
+pub(super) fn join_error(reason: String) -> Error {
+    Error::Kafka {
+        operation: "join the group",
+        reason,
+    }
+}
+
 impl Coordinator {
-    /// Of this group; not known yet.
-    pub(super) fn new(group: &str) -> Self {
-        Self::of(group, 0)
+    /// Creates the coordinator of a group, which is not known yet.
+    pub(super) fn for_group(group: &str) -> Self {
+        Self::new(group, KeyType::Group)
     }
 
-    /// Of this transactional id; not known yet.
-    pub(super) fn of_transaction(id: &str) -> Self {
-        Self::of(id, 1)
+    /// Creates the coordinator of a transactional id, which is not known yet.
+    pub(super) fn for_transaction(transactional_id: &str) -> Self {
+        Self::new(transactional_id, KeyType::Transaction)
     }
 
-    fn of(group: &str, key_type: i8) -> Self {
+    fn new(key: &str, key_type: KeyType) -> Self {
         Self {
-            group: group.to_owned(),
+            key: key.to_owned(),
             key_type,
             broker: None,
-            asked: false,
-            not_before: None,
-            failures: 0,
+            is_in_flight: false,
+            backoff: Backoff::default(),
         }
     }
 
-    /// The group.
-    pub(super) fn group(&self) -> GroupId {
-        GroupId(text(&self.group))
+    /// The id of the group.
+    pub(super) fn group_id(&self) -> GroupId {
+        GroupId(text(&self.key))
     }
 
-    /// The coordinator, if it can be asked something now; goes on with looking for it and connecting to it.
-    pub(super) fn reach<T>(
+    /// Returns the coordinator's node if requests can be sent to it. If not, sends FindCoordinator or connects, whichever is needed.
+    pub(super) fn connect<T>(
         &mut self,
         network: &mut Network<T>,
-        cluster: &Metadata,
+        metadata: &Metadata,
         tag: T,
     ) -> Option<Node> {
-        if let Some((peer, address)) = self.peer(cluster) {
-            match network.reach(peer, address) {
-                Reach::Ready => return Some(peer),
-                Reach::Waiting if network.failures(peer) == 0 => return None,
-                // It cannot be connected to: another broker may be the coordinator by now.
-                Reach::Waiting => self.lost(network),
+        if let Some((node, address)) = self.node(metadata) {
+            if network.connect(node, address) {
+                return Some(node);
             }
+            if network.connect_failures(node) == 0 {
+                return None;
+            }
+            // The broker cannot be reached, so another one may have become the coordinator.
+            self.mark_unknown(network);
         }
-        let now = Instant::now();
-        if self.asked || self.not_before.is_some_and(|at| now < at) {
+        if self.is_in_flight || self.backoff.is_waiting(Instant::now()) {
             return None;
         }
-        let peer = cluster.any(network)?;
-        self.asked = true;
-        network.send(peer, &self.request(), tag);
+        let node = metadata.connect_any(network)?;
+        self.is_in_flight = true;
+        network.send(node, &self.find_request(), tag);
         None
     }
 
-    /// The question for it.
-    pub(super) fn request(&self) -> FindCoordinatorRequest {
+    /// Builds the FindCoordinator request.
+    pub(super) fn find_request(&self) -> FindCoordinatorRequest {
         FindCoordinatorRequest::default()
-            .with_key(text(&self.group))
-            .with_key_type(self.key_type)
+            .with_key(text(&self.key))
+            .with_key_type(self.key_type as i8)
     }
 
-    /// Who it is, as far as that is known.
-    pub(super) fn peer<'a>(&self, cluster: &'a Metadata) -> Option<(Node, &'a str)> {
+    /// Returns the coordinator's node and address if they are known.
+    pub(super) fn node<'a>(&self, metadata: &'a Metadata) -> Option<(Node, &'a str)> {
         let broker = self.broker?;
-        Some((Node::Coordinator(broker), cluster.address(broker)?))
+        Some((Node::Coordinator(broker), metadata.address(broker)?))
     }
 
-    /// The next moment at which [`Coordinator::reach`] has something to do.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.not_before
-            .filter(|_| !self.asked && self.broker.is_none())
+    /// Returns when [`Coordinator::connect`] has something to send.
+    pub(super) fn next_poll(&self) -> Option<Instant> {
+        self.backoff
+            .until()
+            .filter(|_| !self.is_in_flight && self.broker.is_none())
     }
 
-    /// The question for it will not be handle_response.
+    /// Handles a FindCoordinator request that gets no response.
     pub(super) fn disconnected<T>(&mut self, network: &Network<T>) {
-        self.asked = false;
-        self.wait(network);
+        self.is_in_flight = false;
+        self.back_off(network);
     }
 
-    /// It is another broker, or none: it is looked for again.
-    pub(super) fn lost<T>(&mut self, network: &Network<T>) {
+    /// Looks the coordinator up again, because another broker may have become it.
+    pub(super) fn mark_unknown<T>(&mut self, network: &Network<T>) {
         if self.broker.take().is_some() {
-            self.wait(network);
+            self.back_off(network);
         }
     }
 
-    fn wait<T>(&mut self, network: &Network<T>) {
-        let (first, longest) = network.settings().retry_backoff;
-        self.not_before = Some(Instant::now() + backoff(first, longest, self.failures));
-        self.failures = self.failures.saturating_add(1);
+    fn back_off<T>(&mut self, network: &Network<T>) {
+        self.backoff
+            .fail(Instant::now(), network.settings().retry_backoff);
     }
 
-    /// It is told who it is. An error that no waiting heals is given back.
+    /// Handles a FindCoordinator response. Returns a message if a retry cannot help.
     pub(super) fn handle_response<T>(
         &mut self,
         network: &Network<T>,
-        cluster: &mut Metadata,
-        answer: &FindCoordinatorResponse,
+        metadata: &mut Metadata,
+        response: &FindCoordinatorResponse,
     ) -> Result<(), String> {
-        self.asked = false;
-        match ResponseError::try_from_code(answer.error_code) {
-            None => {
-                cluster.learn(answer.node_id.0, &answer.host, answer.port);
-                self.broker = Some(answer.node_id.0);
-                self.not_before = None;
-                self.failures = 0;
-                Ok(())
-            }
-            Some(
-                error @ (ResponseError::GroupAuthorizationFailed
-                | ResponseError::InvalidGroupId
-                | ResponseError::TransactionalIdAuthorizationFailed),
-            ) => Err(format!("{} {}: {error}", self.kind(), self.group)),
-            Some(error) => {
-                log::debug!("coordinator of {} {}: {error}", self.kind(), self.group);
-                self.wait(network);
+        self.is_in_flight = false;
+        let Some(error) = ResponseError::try_from_code(response.error_code) else {
+            metadata.add_broker(response.node_id.0, &response.host, response.port);
+            self.broker = Some(response.node_id.0);
+            self.backoff.reset();
+            return Ok(());
+        };
+        let key_type = match self.key_type {
+            KeyType::Group => "group",
+            KeyType::Transaction => "transactional.id",
+        };
+        let reason = format!("{key_type} {}: {}", self.key, kafka_name(error));
+        match error {
+            ResponseError::GroupAuthorizationFailed
+            | ResponseError::InvalidGroupId
+            | ResponseError::TransactionalIdAuthorizationFailed => Err(reason),
+            _ => {
+                log::debug!("coordinator of {reason}, retrying");
+                self.back_off(network);
                 Ok(())
             }
         }
     }
 
-    fn kind(&self) -> &'static str {
-        if self.key_type == 0 {
-            "group"
-        } else {
-            "transactional.id"
-        }
-    }
-
-    /// The question for committed offsets.
-    pub(super) fn committed_request(
+    /// Builds the OffsetFetch request for committed offsets.
+    pub(super) fn offset_fetch_request(
         &self,
         version: i16,
         topics: &Topics,
@@ -186,14 +196,14 @@ impl Coordinator {
                 .with_partition_indexes(indexes)
         });
         OffsetFetchRequest::default()
-            .with_group_id(self.group())
+            .with_group_id(self.group_id())
             .with_topics(Some(requested))
-            // What a transaction is about to commit is waited for (KIP-447).
+            // The broker then waits for the offsets of transactions that are being committed (KIP-447).
             .with_require_stable(version >= 7)
     }
 
-    /// The commit.
-    pub(super) fn commit_request(
+    /// Builds the OffsetCommit request.
+    pub(super) fn offset_commit_request(
         &self,
         identity: &MemberIdentity,
         topics: &Topics,
@@ -213,7 +223,7 @@ impl Coordinator {
                 .with_partitions(partitions)
         });
         OffsetCommitRequest::default()
-            .with_group_id(self.group())
+            .with_group_id(self.group_id())
             .with_generation_id_or_member_epoch(identity.generation)
             .with_member_id(text(&identity.member_id))
             .with_group_instance_id(identity.instance_id.as_deref().map(text))

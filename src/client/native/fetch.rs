@@ -12,9 +12,10 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
 
+use super::backoff::backoff;
 use super::compression::{self, Codec, Decoder};
 use super::metadata::Metadata;
-use super::network::{Network, Node, Reach, backoff};
+use super::network::{Network, Node};
 use super::request::{group_by_topic, topic_name};
 use crate::client::Error;
 use crate::client::Topics;
@@ -375,7 +376,7 @@ impl Fetcher {
             match cluster.leader(self.topics.input(partition.topic), partition.partition) {
                 Some((leader, _)) => wanted.entry(leader).or_default().push((partition, next)),
                 None => {
-                    cluster.outdated();
+                    cluster.request_update();
                     if let Some(place) = self.places.get_mut(&partition) {
                         place.wait(network);
                     }
@@ -395,14 +396,14 @@ impl Fetcher {
                 continue;
             };
             let peer = Node::Broker(broker);
-            if network.reach(peer, &address) == Reach::Ready {
+            if network.connect(peer, &address) {
                 let request = self.request(&partitions, answer_bytes);
                 self.under_way.insert(broker, partitions);
                 network.send(peer, &request, tag(broker));
-            } else if network.failures(peer) > 1 {
+            } else if network.connect_failures(peer) > 1 {
                 // One alone is a connection that ended, as an idle one does. When it is away for longer, another one will lead.
-                cluster.outdated();
-                let reason = network.reason().to_owned();
+                cluster.request_update();
+                let reason = network.last_error().to_owned();
                 for (partition, _) in partitions {
                     self.retry(network, partition, &reason);
                 }
@@ -549,7 +550,7 @@ impl Fetcher {
             | ResponseError::ReplicaNotAvailable
             | ResponseError::KafkaStorageError
             | ResponseError::OffsetNotAvailable => {
-                cluster.outdated();
+                cluster.request_update();
                 // Everyday, once: where leaders move, and where a topic was just made.
                 if self
                     .places

@@ -17,9 +17,10 @@ use kafka_protocol::messages::{
 
 use super::assignor::protocol::{assignment, parse_assignment, parse_subscription, subscription};
 use super::assignor::{self, Member};
-use super::coordinator::{Coordinator, MemberIdentity};
+use super::backoff::backoff;
+use super::coordinator::{Coordinator, MemberIdentity, join_error};
 use super::metadata::Metadata;
-use super::network::{Network, Node, backoff};
+use super::network::{Network, Node};
 use super::request::text;
 use crate::client::ConsumerEvent;
 use crate::client::Error;
@@ -146,7 +147,7 @@ impl Group {
             Stage::Out if self.not_before.is_none_or(|at| at <= now) => {
                 self.join(network, coordinator, peer, tag);
             }
-            Stage::Assigning { members, answer } if cluster.has_answer(*answer) => {
+            Stage::Assigning { members, answer } if cluster.has_version(*answer) => {
                 let assignments = self.assign(cluster, members);
                 self.sync(network, coordinator, peer, assignments, tag);
             }
@@ -156,7 +157,7 @@ impl Group {
                 self.heartbeat_asked = true;
                 self.heartbeat_at = now + self.settings.heartbeat_interval;
                 let request = HeartbeatRequest::default()
-                    .with_group_id(coordinator.group())
+                    .with_group_id(coordinator.group_id())
                     .with_generation_id(self.generation)
                     .with_member_id(text(&self.member_id))
                     .with_group_instance_id(self.settings.group_instance_id.as_deref().map(text));
@@ -187,7 +188,7 @@ impl Group {
         });
         let millis = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
         let request = JoinGroupRequest::default()
-            .with_group_id(coordinator.group())
+            .with_group_id(coordinator.group_id())
             .with_session_timeout_ms(millis(self.settings.session_timeout))
             .with_rebalance_timeout_ms(millis(self.settings.rebalance_timeout))
             .with_member_id(text(&self.member_id))
@@ -196,7 +197,7 @@ impl Group {
             .with_protocols(protocols.collect());
         self.stage = Stage::Joining;
         let within = self.settings.rebalance_timeout + JOIN_MARGIN;
-        network.send_within(peer, &request, within, tag(Step::Join));
+        network.send_with_timeout(peer, &request, within, tag(Step::Join));
     }
 
     fn named(&self, partitions: &[TopicPartition]) -> Vec<(String, i32)> {
@@ -233,7 +234,7 @@ impl Group {
         tag: impl Fn(Step) -> T,
     ) {
         let request = SyncGroupRequest::default()
-            .with_group_id(coordinator.group())
+            .with_group_id(coordinator.group_id())
             .with_generation_id(self.generation)
             .with_member_id(text(&self.member_id))
             .with_group_instance_id(self.settings.group_instance_id.as_deref().map(text))
@@ -241,7 +242,7 @@ impl Group {
         self.stage = Stage::Syncing;
         // The other members' answers depend on the leader, who may take as long as a rebalance.
         let within = self.settings.rebalance_timeout + JOIN_MARGIN;
-        network.send_within(peer, &request, within, tag(Step::Sync(self.generation)));
+        network.send_with_timeout(peer, &request, within, tag(Step::Sync(self.generation)));
     }
 
     /// A question will not be handle_response.
@@ -306,7 +307,7 @@ impl Group {
             self.sync(network, coordinator, peer, Vec::new(), tag);
             return Ok(());
         }
-        self.assignor = chosen.ok_or_else(|| fatal(format!("no assignor {name}")))?;
+        self.assignor = chosen.ok_or_else(|| join_error(format!("no assignor {name}")))?;
         let mut members = Vec::new();
         for member in answer.members {
             let instance_id = member.group_instance_id.as_deref();
@@ -316,8 +317,8 @@ impl Group {
                 Err(error) => log::warn!("{error}"),
             }
         }
-        cluster.add(members.iter().flat_map(|member| &member.topics));
-        let answer = cluster.next_answer();
+        cluster.add_topics(members.iter().flat_map(|member| &member.topics));
+        let answer = cluster.requested_version();
         self.stage = Stage::Assigning { members, answer };
         Ok(())
     }
@@ -369,7 +370,7 @@ impl Group {
             return Ok(Vec::new());
         }
         let parsed = parse_assignment(assignment)
-            .map_err(|error| fatal(format!("the assignment: {error}")))?;
+            .map_err(|error| join_error(format!("the assignment: {error}")))?;
         let mut places = Vec::new();
         for (topic, partition) in parsed {
             let index = self.topics.inputs.iter().position(|input| *input == topic);
@@ -407,7 +408,7 @@ impl Group {
                 | ResponseError::CoordinatorNotAvailable
                 | ResponseError::CoordinatorLoadInProgress,
             ) => {
-                coordinator.lost(network);
+                coordinator.mark_unknown(network);
                 Ok(())
             }
             Some(error) => self.failed(network, coordinator, error, events),
@@ -476,7 +477,7 @@ impl Group {
                 }
                 Ok(())
             }
-            ResponseError::FencedInstanceId => Err(fatal(format!(
+            ResponseError::FencedInstanceId => Err(join_error(format!(
                 "another member has group.instance.id={}",
                 self.settings
                     .group_instance_id
@@ -490,7 +491,7 @@ impl Group {
                     .iter()
                     .map(|name| name.name())
                     .collect();
-                Err(fatal(format!(
+                Err(join_error(format!(
                     "the group's other members have no partition.assignment.strategy of these: {}",
                     names.join(", ")
                 )))
@@ -498,14 +499,14 @@ impl Group {
             ResponseError::GroupAuthorizationFailed
             | ResponseError::GroupMaxSizeReached
             | ResponseError::InvalidGroupId
-            | ResponseError::InvalidSessionTimeout => Err(fatal(error.to_string())),
+            | ResponseError::InvalidSessionTimeout => Err(join_error(error.to_string())),
             ResponseError::RebalanceInProgress => {
                 self.stage = Stage::Out;
                 self.not_before = None;
                 Ok(())
             }
             ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable => {
-                coordinator.lost(network);
+                coordinator.mark_unknown(network);
                 self.retry(network);
                 Ok(())
             }
@@ -538,17 +539,9 @@ impl Group {
         let member = !self.member_id.is_empty() && self.settings.group_instance_id.is_none();
         member.then(|| {
             LeaveGroupRequest::default()
-                .with_group_id(coordinator.group())
+                .with_group_id(coordinator.group_id())
                 .with_member_id(text(&self.member_id))
         })
-    }
-}
-
-/// What ends the consumer.
-pub(super) fn fatal(reason: String) -> Error {
-    Error::Kafka {
-        operation: "join the group",
-        reason,
     }
 }
 
@@ -580,7 +573,7 @@ mod tests {
     fn check(error: ResponseError, expected: Option<(bool, &str, i32)>) {
         let mut group = member();
         let network: Network<()> = Network::new(&ConnectionSettings::default(), None);
-        let mut coordinator = Coordinator::new("g");
+        let mut coordinator = Coordinator::for_group("g");
         let mut events = VecDeque::new();
         let failed = group.failed(&network, &mut coordinator, error, &mut events);
         let lost = matches!(events.front(), Some(ConsumerEvent::Lost(partitions)) if partitions == &[PARTITION]);

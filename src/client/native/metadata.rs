@@ -1,53 +1,54 @@
-//! What is known of the cluster: its brokers, and who leads which partition. Asked for again when it proved wrong, and when it is old.
+//! Cluster metadata: brokers, topics and partition leaders. Requested again when it proves outdated, and every `metadata.max.age.ms`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 use uuid::Uuid;
 
-use super::network::{Network, Node, Reach, backoff};
+use super::backoff::Backoff;
+use super::network::{Network, Node};
+use super::request::topic_name;
 
-/// See the module.
+/// The latest metadata, and the state of its updates.
 #[derive(Debug)]
 pub(super) struct Metadata {
-    bootstrap: Vec<String>,
-    /// `host:port` of each broker, by its id.
+    bootstrap_servers: Vec<String>,
+    /// `host:port` of each broker by its node id.
     brokers: BTreeMap<i32, String>,
     controller: i32,
-    /// Topics that are asked for, with what is known of them.
+    /// The requested topics and what is known of them.
     topics: BTreeMap<String, Topic>,
-    wanted: bool,
-    asked: bool,
-    answers: u64,
-    updated: Option<Instant>,
-    /// Answers in a row that left something open.
-    failures: u32,
-    not_before: Option<Instant>,
+    update_requested: bool,
+    is_in_flight: bool,
+    /// Number of responses so far.
+    version: u64,
+    updated_at: Option<Instant>,
+    /// Counts responses in a row that were incomplete.
+    backoff: Backoff,
 }
 
-/// What is known of a topic.
+/// Metadata of a topic.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Topic {
-    /// Why nothing is known; none where it is there.
+    /// The error of the latest response, `None` if the topic exists.
     pub(super) error: Option<ResponseError>,
-    /// Its id (KIP-516); nil where the broker does not tell.
+    /// Topic id (KIP-516); nil if the broker does not support topic ids.
     pub(super) id: Uuid,
-    /// The leader of each partition; -1 where there is none.
+    /// Node id of the leader of each partition, -1 if it has no leader. An error in a later response does not clear them.
     pub(super) leaders: BTreeMap<i32, i32>,
 }
 
 impl Topic {
-    /// Whether its partitions are known, from now or from before it could not be asked for.
-    pub(super) fn is_known(&self) -> bool {
+    /// Returns whether the partitions have ever been known.
+    pub(super) fn has_partitions(&self) -> bool {
         !self.leaders.is_empty()
     }
 
-    /// Whether it is there and each of its partitions has a leader.
-    pub(super) fn is_led(&self) -> bool {
+    /// Returns whether the topic exists and each of its partitions has a leader.
+    pub(super) fn has_leaders(&self) -> bool {
         self.error.is_none()
             && !self.leaders.is_empty()
             && self.leaders.values().all(|&leader| leader >= 0)
@@ -55,78 +56,80 @@ impl Topic {
 }
 
 impl Metadata {
-    /// Nothing is known yet but the configured brokers.
-    pub(super) fn new<'a>(bootstrap: &[String], topics: impl Iterator<Item = &'a str>) -> Self {
+    /// Creates metadata that knows only the bootstrap servers, and requests an update for `topics`.
+    pub(super) fn new<'a>(
+        bootstrap_servers: &[String],
+        topics: impl Iterator<Item = &'a str>,
+    ) -> Self {
         Self {
-            bootstrap: bootstrap.to_vec(),
+            bootstrap_servers: bootstrap_servers.to_vec(),
             brokers: BTreeMap::new(),
             controller: -1,
             topics: topics
                 .map(|topic| (topic.to_owned(), Topic::default()))
                 .collect(),
-            wanted: true,
-            asked: false,
-            answers: 0,
-            updated: None,
-            failures: 0,
-            not_before: None,
+            update_requested: true,
+            is_in_flight: false,
+            version: 0,
+            updated_at: None,
+            backoff: Backoff::default(),
         }
     }
 
-    /// These topics are asked for as well, at once where there are new ones among them.
-    pub(super) fn add<'a>(&mut self, topics: impl Iterator<Item = &'a String>) {
+    /// Adds topics. If any of them is new, requests an update without a back-off.
+    pub(super) fn add_topics<'a>(&mut self, topics: impl Iterator<Item = &'a String>) {
         for topic in topics {
             if !self.topics.contains_key(topic) {
                 self.topics.insert(topic.clone(), Topic::default());
-                self.wanted = true;
-                self.not_before = None;
+                self.update_requested = true;
+                self.backoff.end_wait();
             }
         }
     }
 
-    /// The number of the answer that tells of all topics: the last one, where nothing is wanted since.
-    pub(super) fn next_answer(&self) -> u64 {
-        self.answers + u64::from(self.wanted) + u64::from(self.asked)
+    /// Returns the version that contains all topics: the present one if no update is requested or in flight.
+    pub(super) fn requested_version(&self) -> u64 {
+        self.version + u64::from(self.update_requested) + u64::from(self.is_in_flight)
     }
 
-    /// Whether the answer of this number is there.
-    pub(super) fn has_answer(&self, number: u64) -> bool {
-        self.answers >= number
+    /// Returns whether this version, or a later one, has arrived.
+    pub(super) fn has_version(&self, version: u64) -> bool {
+        self.version >= version
     }
 
-    /// What is known proved wrong: it is asked for again.
-    pub(super) fn outdated(&mut self) {
-        self.wanted = true;
+    /// Requests an update, because the metadata proved outdated.
+    pub(super) fn request_update(&mut self) {
+        self.update_requested = true;
     }
 
-    /// A topic that is asked for, as it is known.
+    /// Returns the metadata of a topic, if the topic is one of the requested ones.
     pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.get(name)
     }
 
-    /// The topic of this id.
-    pub(super) fn topic_of(&self, id: Uuid) -> Option<&str> {
+    /// Returns the name of the topic with this id.
+    pub(super) fn topic_with_id(&self, id: Uuid) -> Option<&str> {
         let found = self.topics.iter().find(|(_, topic)| topic.id == id);
         found.map(|(name, _)| name.as_str())
     }
 
-    /// Who leads a partition, and the address; none where nobody does, or it is not known.
+    /// Returns node id and address of the leader of a partition; `None` if it has no leader, or the leader is not known.
     pub(super) fn leader(&self, topic: &str, partition: i32) -> Option<(i32, &str)> {
         let leader = *self.topics.get(topic)?.leaders.get(&partition)?;
         Some((leader, self.address(leader)?))
     }
 
-    /// The address of a broker.
+    /// Returns the address of a broker.
     pub(super) fn address(&self, broker: i32) -> Option<&str> {
         self.brokers.get(&broker).map(String::as_str)
     }
 
-    /// A broker tells of another one.
-    pub(super) fn learn(&mut self, broker: i32, host: &str, port: i32) {
+    /// Adds a broker that another response named, such as a coordinator.
+    pub(super) fn add_broker(&mut self, broker: i32, host: &str, port: i32) {
         self.brokers.insert(broker, address(host, port));
     }
 
-    /// The broker that makes topics, as far as one is known; in KRaft each of them passes it on.
+    /// Returns the controller, which creates topics, if it is known. In KRaft mode any broker is named here and forwards the request.
     pub(super) fn controller(&self) -> Option<(Node, &str)> {
         Some((
             Node::Broker(self.controller),
@@ -134,101 +137,102 @@ impl Metadata {
         ))
     }
 
-    /// Every broker that could be asked something, those known by their ids first.
-    fn candidates(&self) -> impl Iterator<Item = (Node, &str)> {
+    /// Returns all nodes that a request can be sent to, brokers with known node ids first.
+    fn nodes(&self) -> impl Iterator<Item = (Node, &str)> {
         let brokers = self.brokers.iter();
         let brokers = brokers.map(|(&id, address)| (Node::Broker(id), address.as_str()));
-        let bootstrap = self.bootstrap.iter().enumerate();
-        brokers.chain(bootstrap.map(|(place, address)| (Node::Bootstrap(place), address.as_str())))
+        let bootstrap = self.bootstrap_servers.iter().enumerate();
+        brokers.chain(bootstrap.map(|(index, address)| (Node::Bootstrap(index), address.as_str())))
     }
 
-    /// A broker that can be asked something now; begins to connect to one where there is none. Where all known ones are away, those that
-    /// were configured are tried again (KIP-899).
-    pub(super) fn any<T>(&self, network: &mut Network<T>) -> Option<Node> {
-        if let Some((peer, _)) = self.candidates().find(|&(peer, _)| network.is_ready(peer)) {
-            if matches!(peer, Node::Broker(_)) {
-                network.close_bootstrap();
+    /// Returns a node that is ready. If there is none, starts to connect to the node with the fewest failures; if no known broker can be
+    /// connected to, that is a bootstrap server again (KIP-899).
+    pub(super) fn connect_any<T>(&self, network: &mut Network<T>) -> Option<Node> {
+        if let Some((node, _)) = self.nodes().find(|&(node, _)| network.is_ready(node)) {
+            if matches!(node, Node::Broker(_)) {
+                network.close_idle_bootstrap();
             }
-            return Some(peer);
+            return Some(node);
         }
-        let (peer, address) = self
-            .candidates()
-            .min_by_key(|&(peer, _)| network.failures(peer))?;
-        (network.reach(peer, address) == Reach::Ready).then_some(peer)
+        let (node, address) = self
+            .nodes()
+            .min_by_key(|&(node, _)| network.connect_failures(node))?;
+        network.connect(node, address).then_some(node)
     }
 
-    /// Whether each configured and known broker was connected to in vain, and none is connected now.
-    pub(super) fn is_away<T>(&self, network: &Network<T>) -> bool {
+    /// Returns whether no node is connected and connecting to each of them has failed.
+    pub(super) fn is_unavailable<T>(&self, network: &Network<T>) -> bool {
         !network.any_ready()
             && self
-                .candidates()
-                .all(|(peer, _)| network.failures(peer) > 0)
+                .nodes()
+                .all(|(node, _)| network.connect_failures(node) > 0)
     }
 
-    /// How often in a row each of the candidates was connected to in vain.
-    pub(super) fn failures<T>(&self, network: &Network<T>) -> Vec<u32> {
-        self.candidates()
-            .map(|(peer, _)| network.failures(peer))
+    /// Returns the number of failures in a row to connect to each node.
+    pub(super) fn connect_failures<T>(&self, network: &Network<T>) -> Vec<u32> {
+        self.nodes()
+            .map(|(node, _)| network.connect_failures(node))
             .collect()
     }
 
-    /// Asks for what is wanted, or old, if it is time to and a broker is there.
-    pub(super) fn ask<T>(&mut self, network: &mut Network<T>, tag: T) {
+    /// Sends a Metadata request if an update is requested or the metadata is too old, the back-off is over and a node is ready.
+    pub(super) fn poll<T>(&mut self, network: &mut Network<T>, tag: T) {
         let now = Instant::now();
-        let age = network.settings().metadata_max_age;
-        let old = self.updated.is_none_or(|at| now >= at + age);
-        let soon = self.not_before.is_some_and(|at| now < at);
-        if self.asked || soon || !(self.wanted || old) {
+        let max_age = network.settings().metadata_max_age;
+        let is_old = self.updated_at.is_none_or(|at| now >= at + max_age);
+        if self.is_in_flight || self.backoff.is_waiting(now) || !(self.update_requested || is_old) {
             return;
         }
-        if let Some(peer) = self.any(network) {
-            self.asked = true;
-            network.send(peer, &self.request(), tag);
+        if let Some(node) = self.connect_any(network) {
+            self.is_in_flight = true;
+            network.send(node, &self.request(), tag);
         }
     }
 
-    /// When [`Metadata::ask`] will have something to do, at the latest.
-    pub(super) fn due<T>(&self, network: &Network<T>) -> Option<Instant> {
-        if self.asked {
+    /// Returns when [`Metadata::poll`] has something to send.
+    pub(super) fn next_poll<T>(&self, network: &Network<T>) -> Option<Instant> {
+        if self.is_in_flight {
             return None;
         }
-        let old = self
-            .updated
-            .map(|at| at + network.settings().metadata_max_age);
-        if self.wanted { self.not_before } else { old }
+        if self.update_requested {
+            return self.backoff.until();
+        }
+        self.updated_at
+            .map(|at| at + network.settings().metadata_max_age)
     }
 
-    /// The question.
+    /// Builds the Metadata request.
     pub(super) fn request(&self) -> MetadataRequest {
-        let topics = self.topics.keys().map(|topic| {
-            let name = TopicName(StrBytes::from_string(topic.clone()));
-            MetadataRequestTopic::default().with_name(Some(name))
-        });
+        let topics = self
+            .topics
+            .keys()
+            .map(|topic| MetadataRequestTopic::default().with_name(Some(topic_name(topic))));
         MetadataRequest::default()
             .with_topics(Some(topics.collect()))
             .with_allow_auto_topic_creation(false)
     }
 
-    /// The question will not be handle_response.
+    /// Handles a Metadata request that gets no response: requests the update again.
     pub(super) fn disconnected(&mut self) {
-        self.asked = false;
-        self.wanted = true;
+        self.is_in_flight = false;
+        self.update_requested = true;
     }
 
-    /// Takes an answer over. What is left open is asked for again, with a back-off.
-    pub(super) fn handle_response<T>(&mut self, network: &Network<T>, answer: &MetadataResponse) {
-        self.asked = false;
-        self.answers += 1;
+    /// Handles a Metadata response. If it is incomplete (a topic is missing or a partition has no leader), requests the next update, with a
+    /// back-off.
+    pub(super) fn handle_response<T>(&mut self, network: &Network<T>, response: &MetadataResponse) {
+        self.is_in_flight = false;
+        self.version += 1;
         let now = Instant::now();
-        if !answer.brokers.is_empty() {
-            let brokers = answer.brokers.iter();
+        if !response.brokers.is_empty() {
+            let brokers = response.brokers.iter();
             self.brokers = brokers
                 .map(|broker| (broker.node_id.0, address(&broker.host, broker.port)))
                 .collect();
         }
-        self.controller = answer.controller_id.0;
-        let mut open = answer.brokers.is_empty();
-        for found in &answer.topics {
+        self.controller = response.controller_id.0;
+        let mut is_complete = !response.brokers.is_empty();
+        for found in &response.topics {
             let Some(topic) = found
                 .name
                 .as_ref()
@@ -238,7 +242,7 @@ impl Metadata {
             };
             topic.error = ResponseError::try_from_code(found.error_code);
             if topic.error.is_some() {
-                open = true;
+                is_complete = false;
                 continue;
             }
             topic.id = found.topic_id;
@@ -246,18 +250,15 @@ impl Metadata {
             topic.leaders = partitions
                 .map(|partition| (partition.partition_index, partition.leader_id.0))
                 .collect();
-            open |= !topic.is_led();
+            is_complete &= topic.has_leaders();
         }
-        self.updated = Some(now);
-        self.wanted = open;
-        let (first, longest) = network.settings().retry_backoff;
-        // What is asked for again at once by somebody who has no better answer waits too.
-        self.not_before = Some(now + backoff(first, longest, self.failures));
-        self.failures = if open {
-            self.failures.saturating_add(1)
-        } else {
-            0
-        };
+        self.updated_at = Some(now);
+        self.update_requested = !is_complete;
+        // The next request waits even after a complete response: if a caller finds this one outdated at once, so would be the next.
+        self.backoff.fail(now, network.settings().retry_backoff);
+        if is_complete {
+            self.backoff.clear_failures();
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! | `protocol` | which requests are spoken in which versions, and what an answer must look like |
 //! | `request` | how the fields of requests are built |
 //! | `connection` | one connection: bytes in and out, never waiting |
+//! | `response` | how responses are read and decoded |
+//! | `backoff` | waits between retries |
 //! | `network` | all connections of a thread; the one place that waits |
 //! | `metadata` | brokers and leaders |
 //! | `admin` | topics that are to be there before records flow |
@@ -19,6 +21,7 @@
 
 mod admin;
 mod assignor;
+mod backoff;
 mod compression;
 mod connection;
 mod consumer;
@@ -32,6 +35,7 @@ mod network;
 mod produce;
 mod protocol;
 mod request;
+mod response;
 mod transaction;
 
 /// How `parity-router.memory` is shared out. Of sixteen parts a output has five for batches that are not yet delivered, and one more for

@@ -1,94 +1,61 @@
-//! The connections of one thread: opens them, with a back-off where that fails (KIP-144), waits for all of them together, and hands out
-//! what has come. The thread's one place that waits for the network.
+//! TCP connections of one client thread.
+//!
+//! Opens connections with exponential back-off (KIP-144), polls all of them at once and returns the responses. This is the only place
+//! where a client thread blocks on the network.
+
+mod node_connection;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::connection::{Answer, Connection};
-use super::protocol::{self, SupportedRequest, Unreadable};
+use super::connection::Connection;
+use super::protocol::SupportedRequest;
+use super::response::Response;
 use crate::client::settings::ConnectionSettings;
+use node_connection::NodeConnection;
 
-/// Whom a connection leads to. A broker is connected to twice where it is the group's coordinator too: a fetch waits at the broker, and
-/// what is behind it on its connection waits with it.
+/// Destination of a connection.
+///
+/// The group coordinator gets its own connection even if the same broker also leads partitions: a fetch may be parked at the broker for
+/// `fetch.max.wait.ms`, and heartbeats queued behind it would be late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Node {
-    /// One of the configured brokers, by its place in the list.
+    /// Index into `bootstrap.servers`.
     Bootstrap(usize),
-    /// A broker by its id.
+    /// Broker by node id.
     Broker(i32),
-    /// A broker by its id, as the group's coordinator.
+    /// Coordinator by node id.
     Coordinator(i32),
 }
 
-/// What has come.
+/// Result of polling the connections.
 #[derive(Debug)]
 pub(super) enum NetworkEvent<T> {
-    /// An answer.
-    Answer(Node, Response<T>),
-    /// A connection is over: what was sent over it will not be handle_response; here is what was given along with it.
-    Lost(Vec<T>),
+    Response(Node, Response<T>),
+    /// A connection was closed. The tags are those of the requests that will get no response.
+    Disconnected(Vec<T>),
 }
 
-/// An answer to a request of this tag.
-#[derive(Debug)]
-pub(super) struct Response<T> {
-    /// What was given along with the request.
-    pub(super) tag: T,
-    version: i16,
-    body: Bytes,
-}
-
-impl<T> Response<T> {
-    /// Reads it as what it is.
-    pub(super) fn read<R: SupportedRequest>(&self) -> Result<R::Response, Unreadable> {
-        protocol::decode::<R>(&self.body, self.version)
-    }
-
-    /// The answer's memory, which all that was read of it shares.
-    pub(super) fn into_body(self) -> Bytes {
-        self.body
-    }
-}
-
-/// Whether a peer can be sent to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// Now.
-    Ready,
-    /// Not yet: it is being connected to, or was in vain a moment ago.
-    Waiting,
-}
-
-/// See the module.
+/// The connections of a thread. Each request has a tag of type `T`, which is returned with its response.
 #[derive(Debug)]
 pub(super) struct Network<T> {
     settings: ConnectionSettings,
     client_id: StrBytes,
-    links: BTreeMap<Node, Link<T>>,
-    arrived: VecDeque<NetworkEvent<T>>,
-    /// Why the last connection ended, with the broker's address.
-    reason: String,
-}
-
-#[derive(Debug)]
-struct Link<T> {
-    address: String,
-    connection: Option<Connection<T>>,
-    /// Addresses of the name that are still to be tried.
-    left: Vec<SocketAddr>,
-    /// Failures since it was last ready.
-    failures: u32,
-    not_before: Option<Instant>,
+    nodes: BTreeMap<Node, NodeConnection<T>>,
+    events: VecDeque<NetworkEvent<T>>,
+    /// Why the last connection failed, with the address of the node.
+    last_error: String,
 }
 
 impl<T> Network<T> {
-    /// Without connections yet. A producer's name goes behind `client.id`: quotas and a broker's metrics know it by that.
+    /// Creates a network without connections. A producer's `name` is appended to `client.id`, because quotas and the metrics of brokers
+    /// distinguish clients by it.
     pub(super) fn new(settings: &ConnectionSettings, name: Option<&str>) -> Self {
         let mut client_id = settings.client_id.clone();
         if let Some(name) = name {
@@ -97,276 +64,257 @@ impl<T> Network<T> {
         Self {
             client_id: StrBytes::from_string(client_id),
             settings: settings.clone(),
-            links: BTreeMap::new(),
-            arrived: VecDeque::new(),
-            reason: String::new(),
+            nodes: BTreeMap::new(),
+            events: VecDeque::new(),
+            last_error: String::new(),
         }
     }
 
-    /// How brokers are connected to and asked.
+    /// The settings of the connections.
     pub(super) fn settings(&self) -> &ConnectionSettings {
         &self.settings
     }
 
-    /// Why the last connection ended; empty where none has.
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
+    /// Why the last connection failed, with the address of the node; empty if none has failed.
+    pub(super) fn last_error(&self) -> &str {
+        &self.last_error
     }
 
-    /// Whether any peer can be sent to.
+    /// Returns whether requests can be sent to any node.
     pub(super) fn any_ready(&self) -> bool {
-        self.links.values().any(Link::is_ready)
+        self.nodes.values().any(NodeConnection::is_ready)
     }
 
-    /// Whether the peer can be sent to; begins to connect where that is due.
-    pub(super) fn reach(&mut self, peer: Node, address: &str) -> Reach {
-        let now = Instant::now();
-        let link = self.links.entry(peer).or_insert_with(|| Link {
-            address: address.to_owned(),
-            connection: None,
-            left: Vec::new(),
-            failures: 0,
-            not_before: None,
-        });
-        if link.address != address {
-            // The broker of this id has moved.
-            address.clone_into(&mut link.address);
-            link.left.clear();
-            link.not_before = None;
-            if let Some(connection) = link.connection.take() {
-                let tags = connection.into_unanswered();
-                self.arrived.push_back(NetworkEvent::Lost(tags));
+    /// Returns whether requests can be sent to the node. If it is not connected and its back-off is over, starts to connect.
+    pub(super) fn connect(&mut self, node: Node, address: &str) -> bool {
+        let connection = self
+            .nodes
+            .entry(node)
+            .or_insert_with(|| NodeConnection::new(address));
+        if connection.address != address {
+            // The broker with this node id has moved.
+            if let Some(old) = connection.change_address(address) {
+                self.events
+                    .push_back(NetworkEvent::Disconnected(old.into_tags()));
             }
         }
-        if let Some(connection) = &link.connection {
-            return if connection.is_ready() {
-                Reach::Ready
-            } else {
-                Reach::Waiting
-            };
+        if connection.connection.is_some() {
+            return connection.is_ready();
         }
-        if link.not_before.is_none_or(|at| at <= now) {
-            link.open(now, &self.settings, &mut self.reason);
+        if let Err(error) = connection.open(Instant::now(), &self.settings) {
+            self.last_error = error;
         }
-        Reach::Waiting
+        false
     }
 
-    /// Whether the peer can be sent to now; nothing is begun.
-    pub(super) fn is_ready(&self, peer: Node) -> bool {
-        self.links.get(&peer).is_some_and(Link::is_ready)
+    /// Returns whether requests can be sent to the node. Unlike [`Network::connect`], never connects.
+    pub(super) fn is_ready(&self, node: Node) -> bool {
+        self.nodes.get(&node).is_some_and(NodeConnection::is_ready)
     }
 
-    /// How often in a row it was connected to in vain.
-    pub(super) fn failures(&self, peer: Node) -> u32 {
-        self.links.get(&peer).map_or(0, |link| link.failures)
+    /// Returns the number of failures in a row to connect to the node.
+    pub(super) fn connect_failures(&self, node: Node) -> u32 {
+        self.nodes
+            .get(&node)
+            .map_or(0, |connection| connection.failures)
     }
 
-    /// Requests that the peer has not handle_response, and bytes that the system has not taken for it.
-    pub(super) fn load(&self, peer: Node) -> (usize, usize) {
-        let connection = self
-            .links
-            .get(&peer)
-            .and_then(|link| link.connection.as_ref());
-        connection.map_or((0, 0), |connection| {
-            (connection.disconnected(), connection.unsent())
+    /// Returns the number of requests to the node without a response, and the number of bytes for it that the socket has not accepted yet.
+    pub(super) fn in_flight(&self, node: Node) -> (usize, usize) {
+        self.connection(node).map_or((0, 0), |connection| {
+            (connection.in_flight(), connection.unsent())
         })
     }
 
-    /// The newest version of a request that the peer and we speak, where the peer is ready. Else a sentence.
-    pub(super) fn version<R: SupportedRequest>(&self, peer: Node) -> Result<i16, String> {
-        let Some(link) = self.links.get(&peer) else {
+    fn connection(&self, node: Node) -> Option<&Connection<T>> {
+        self.nodes.get(&node)?.connection.as_ref()
+    }
+
+    /// Returns the highest version of a request that both the node and this client support, or an error message.
+    pub(super) fn version<R: SupportedRequest>(&self, node: Node) -> Result<i16, String> {
+        let Some(NodeConnection {
+            address,
+            connection,
+            ..
+        }) = self.nodes.get(&node)
+        else {
             return Err("not connected".to_owned());
         };
-        let Some(connection) = link.connection.as_ref() else {
-            return Err(format!("{}: not connected", link.address));
+        let Some(connection) = connection.as_ref() else {
+            return Err(format!("{address}: not connected"));
         };
         connection.version::<R>().ok_or_else(|| {
-            let ours = R::SPOKEN.iter().map(|&(version, _)| version);
-            let (lowest, highest) = (
-                ours.clone().min().unwrap_or_default(),
-                ours.max().unwrap_or_default(),
-            );
+            let request = R::NAME;
+            let ours = R::SUPPORTED_VERSIONS.iter().map(|&(version, _)| version);
+            let lowest = ours.clone().min().unwrap_or_default();
+            let highest = ours.max().unwrap_or_default();
             match connection.broker_versions::<R>() {
                 Some((from, to)) => format!(
-                    "{}: the broker takes {} requests of version {from} to {to}, and the client `native` sends {lowest} to {highest}: \
-                     it speaks to Kafka 2.1 and later",
-                    link.address,
-                    R::NAME
+                    "{address}: the broker supports versions {from} to {to} of {request} requests, but the client `native` sends \
+                     {lowest} to {highest}: use Kafka 2.1 or later"
                 ),
-                None => format!(
-                    "{}: the broker does not know {} requests",
-                    link.address,
-                    R::NAME
-                ),
+                None => format!("{address}: the broker does not support {request} requests"),
             }
         })
     }
 
-    /// Sends a request to a peer that is ready; one that is not loses it, which is told as for a connection that ends.
-    pub(super) fn send<R: SupportedRequest>(&mut self, peer: Node, request: &R, tag: T) {
-        self.send_within(peer, request, self.settings.request_timeout, tag);
+    /// Sends a request to a node that is ready. If the node is not ready, the request ends with [`NetworkEvent::Disconnected`].
+    pub(super) fn send<R: SupportedRequest>(&mut self, node: Node, request: &R, tag: T) {
+        self.send_with_timeout(node, request, self.settings.request_timeout, tag);
     }
 
-    /// As [`Network::send`], for an answer that may take longer.
-    pub(super) fn send_within<R: SupportedRequest>(
+    /// Sends a request like [`Network::send`], with a timeout other than `request.timeout.ms`.
+    pub(super) fn send_with_timeout<R: SupportedRequest>(
         &mut self,
-        peer: Node,
+        node: Node,
         request: &R,
-        within: Duration,
+        timeout: Duration,
         tag: T,
     ) {
-        let until = Instant::now() + within;
+        let deadline = Instant::now() + timeout;
         let client_id = self.client_id.clone();
-        self.on_connection::<R>(peer, tag, |connection, version, tag| {
-            connection.send(request, version, &client_id, until, tag)
+        self.with_connection::<R>(node, tag, |connection, version, tag| {
+            connection.send(request, version, &client_id, deadline, tag)
         });
     }
 
-    /// As [`Network::send`], the request's body given in pieces, which are for the version that [`Network::version`] tells.
-    pub(super) fn send_pieces<R: SupportedRequest>(
+    /// Sends a request like [`Network::send`], with an encoded body in parts. It has to be encoded for the version that
+    /// [`Network::version`] returns.
+    pub(super) fn send_encoded<R: SupportedRequest>(
         &mut self,
-        peer: Node,
-        pieces: [&[u8]; 3],
+        node: Node,
+        parts: [&[u8]; 3],
         tag: T,
     ) {
-        let until = Instant::now() + self.settings.request_timeout;
+        let deadline = Instant::now() + self.settings.request_timeout;
         let client_id = self.client_id.clone();
-        self.on_connection::<R>(peer, tag, |connection, version, tag| {
-            connection.send_pieces::<R>(pieces, version, &client_id, until, tag)
+        self.with_connection::<R>(node, tag, |connection, version, tag| {
+            connection.send_encoded::<R>(parts, version, &client_id, deadline, tag)
         });
     }
 
-    fn on_connection<R: SupportedRequest>(
+    fn with_connection<R: SupportedRequest>(
         &mut self,
-        peer: Node,
+        node: Node,
         tag: T,
         send: impl FnOnce(&mut Connection<T>, i16, T) -> std::io::Result<()>,
     ) {
-        let link = self.links.get_mut(&peer);
-        let connection = link.and_then(|link| link.connection.as_mut());
+        let connection = self.nodes.get_mut(&node);
+        let connection = connection.and_then(|connection| connection.connection.as_mut());
         let Some((connection, version)) = connection
             .and_then(|connection| Some((connection.version::<R>()?, connection)))
             .map(|(version, connection)| (connection, version))
         else {
-            self.arrived.push_back(NetworkEvent::Lost(vec![tag]));
+            self.events.push_back(NetworkEvent::Disconnected(vec![tag]));
             return;
         };
         if let Err(error) = send(connection, version, tag) {
-            self.lose(peer, &error.to_string());
+            self.disconnect(node, &error.to_string());
         }
     }
 
-    /// Ends the connections to configured brokers that nothing is expected from: the brokers behind them are known by their ids.
-    pub(super) fn close_bootstrap(&mut self) {
-        self.links.retain(|peer, link| {
-            let idle = link
+    /// Closes connections to bootstrap servers that have no request in flight. Called when a broker is connected by its node id.
+    pub(super) fn close_idle_bootstrap(&mut self) {
+        self.nodes.retain(|node, connection| {
+            let in_flight = connection
                 .connection
                 .as_ref()
-                .is_none_or(|connection| connection.disconnected() == 0);
-            !(matches!(peer, Node::Bootstrap(_)) && idle)
+                .map_or(0, Connection::in_flight);
+            !matches!(node, Node::Bootstrap(_)) || in_flight > 0
         });
     }
 
-    /// Ends a connection that gave what it must not.
-    pub(super) fn lose(&mut self, peer: Node, reason: &str) {
-        let Some(link) = self.links.get_mut(&peer) else {
+    /// Closes the connection to a node, for example because a response cannot be decoded.
+    pub(super) fn disconnect(&mut self, node: Node, error: &str) {
+        let Some(failed) = self.nodes.get_mut(&node) else {
             return;
         };
-        let Some(connection) = link.connection.take() else {
+        let Some(connection) = failed.connection.take() else {
             return;
         };
-        self.reason = format!("{}: {reason}", link.address);
-        log::debug!("{peer:?} {}", self.reason);
-        link.failed(Instant::now(), &self.settings);
-        let tags = connection.into_unanswered();
-        self.arrived.push_back(NetworkEvent::Lost(tags));
+        self.last_error = format!("{}: {error}", failed.address);
+        log::debug!("disconnected from {node:?} {}", self.last_error);
+        failed.failed(Instant::now(), &self.settings);
+        self.events
+            .push_back(NetworkEvent::Disconnected(connection.into_tags()));
     }
 
-    /// Gives the memory of a large answer back, for that peer's next one, if nobody else has a part of it.
-    pub(super) fn recycle(&mut self, peer: Node, body: Bytes) {
-        let Some(room) = body.try_into_mut().ok() else {
-            return;
-        };
-        self.recycle_room(peer, room);
-    }
-
-    fn recycle_room(&mut self, peer: Node, room: BytesMut) {
-        if let Some(connection) = self
-            .links
-            .get_mut(&peer)
-            .and_then(|link| link.connection.as_mut())
+    /// Returns the buffer of a consumed response to the connection for reuse, unless it is still borrowed.
+    pub(super) fn recycle(&mut self, node: Node, body: Bytes) {
+        let connection = self.nodes.get_mut(&node);
+        if let Some(connection) = connection.and_then(|connection| connection.connection.as_mut())
+            && let Ok(buffer) = body.try_into_mut()
         {
-            connection.recycle(room);
+            connection.recycle(buffer);
         }
     }
 
-    /// The oldest that has come.
-    pub(super) fn next(&mut self) -> Option<NetworkEvent<T>> {
-        self.arrived.pop_front()
+    /// Returns the next event.
+    pub(super) fn next_event(&mut self) -> Option<NetworkEvent<T>> {
+        self.events.pop_front()
     }
 
-    /// The oldest answer for which `wanted` holds; everything else stays.
-    pub(super) fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<Option<Response<T>>> {
-        let place = self.arrived.iter().position(|arrival| match arrival {
-            NetworkEvent::Answer(_, response) => wanted(&response.tag),
-            NetworkEvent::Lost(tags) => tags.iter().any(&wanted),
-        })?;
-        match self.arrived.get_mut(place) {
-            Some(NetworkEvent::Lost(tags)) => {
-                tags.retain(|tag| !wanted(tag));
-                Some(None)
-            }
-            _ => match self.arrived.remove(place) {
-                Some(NetworkEvent::Answer(_, response)) => Some(Some(response)),
-                _ => Some(None),
-            },
-        }
-    }
-
-    /// Waits until something has come or `until`, whichever is first, and goes on with all connections.
-    pub(super) fn wait(&mut self, until: Instant) {
-        if self.arrived.is_empty() {
-            self.poll(until);
-        }
-    }
-
-    /// Sends a request and waits for its answer, no longer than `until`. What else comes stays.
+    /// Sends a request and blocks until its response arrives, at most until `deadline`. Other events stay in the queue.
     pub(super) fn call<R: SupportedRequest>(
         &mut self,
-        peer: Node,
+        node: Node,
         request: &R,
         tag: T,
-        until: Instant,
+        deadline: Instant,
     ) -> Result<R::Response, String>
     where
         T: Copy + PartialEq,
     {
-        self.version::<R>(peer)?;
-        self.send(peer, request, tag);
+        self.version::<R>(node)?;
+        self.send(node, request, tag);
         loop {
-            match self.take(|other| *other == tag) {
-                Some(Some(response)) => {
-                    return response.read::<R>().map_err(|error| error.to_string());
+            match self.take_event_of(tag) {
+                Some(NetworkEvent::Response(_, response)) => {
+                    return response.decode::<R>().map_err(|error| error.to_string());
                 }
-                Some(None) => return Err(self.reason.clone()),
-                None if Instant::now() >= until => {
-                    return Err(format!("no answer to {} in time", R::NAME));
+                Some(NetworkEvent::Disconnected(_)) => return Err(self.last_error.clone()),
+                None if Instant::now() >= deadline => {
+                    return Err(format!("no response to {} in time", R::NAME));
                 }
-                None => self.poll(until),
+                None => self.poll(deadline),
             }
         }
     }
 
-    /// Goes on with all connections, and waits before that until one of them can, or `until`.
-    pub(super) fn poll(&mut self, until: Instant) {
+    /// Removes the event of the request with this tag from the queue.
+    fn take_event_of(&mut self, tag: T) -> Option<NetworkEvent<T>>
+    where
+        T: Copy + PartialEq,
+    {
+        let index = self.events.iter().position(|event| match event {
+            NetworkEvent::Response(_, response) => response.tag == tag,
+            NetworkEvent::Disconnected(tags) => tags.contains(&tag),
+        })?;
+        if let Some(NetworkEvent::Disconnected(tags)) = self.events.get_mut(index) {
+            // The event stays for the other requests of that connection.
+            tags.retain(|other| *other != tag);
+            return Some(NetworkEvent::Disconnected(vec![tag]));
+        }
+        self.events.remove(index)
+    }
+
+    /// Blocks like [`Network::poll`], unless there is an event already.
+    pub(super) fn wait(&mut self, deadline: Instant) {
+        if self.events.is_empty() {
+            self.poll(deadline);
+        }
+    }
+
+    /// Blocks until a socket is ready, a connection times out, or `deadline`; then reads from and writes to all connections.
+    pub(super) fn poll(&mut self, deadline: Instant) {
         let now = Instant::now();
-        let dues = self.links.values().filter_map(|link| link.due(now));
-        let until = dues.fold(until, Instant::min);
+        let deadlines = self.nodes.values().filter_map(|node| node.deadline(now));
+        let deadline = deadlines.fold(deadline, Instant::min);
         let open = self
-            .links
+            .nodes
             .values()
-            .filter_map(|link| link.connection.as_ref());
-        let mut polled: Vec<PollFd<'_>> = open
+            .filter_map(|node| node.connection.as_ref());
+        let mut sockets: Vec<PollFd<'_>> = open
             .map(|connection| {
                 let mut flags = PollFlags::IN;
                 if connection.wants_to_write() {
@@ -375,126 +323,52 @@ impl<T> Network<T> {
                 PollFd::new(connection.stream(), flags)
             })
             .collect();
-        let left = Timespec::try_from(until.saturating_duration_since(now)).unwrap_or(Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        });
-        // A signal ends it early, and other errors it has none: then it was a short wait.
-        let _ = rustix::event::poll(&mut polled, Some(&left));
-        let ready = polled.iter().map(|polled| !polled.revents().is_empty());
+        let timeout =
+            Timespec::try_from(deadline.saturating_duration_since(now)).unwrap_or(Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            });
+        // The only error that can occur is EINTR, after which no socket is ready and the caller polls again.
+        let _ = rustix::event::poll(&mut sockets, Some(&timeout));
+        let ready = sockets.iter().map(|socket| !socket.revents().is_empty());
         let ready: Vec<bool> = ready.collect();
         self.progress(&ready);
     }
 
-    /// Goes on with the connections; `ready` says of each, in their order, whether the system has something to tell of it.
+    /// Reads from and writes to all connections. `ready` has the result of `poll(2)` for each of them, in the order of the nodes.
     fn progress(&mut self, ready: &[bool]) {
         let now = Instant::now();
         let Self {
-            links,
-            arrived,
+            nodes,
+            events,
             client_id,
             settings,
-            reason,
+            last_error,
         } = self;
         let mut ready = ready.iter();
-        for (&peer, link) in links {
-            let Some(connection) = link.connection.as_mut() else {
+        for (&node, state) in nodes {
+            let Some(connection) = state.connection.as_mut() else {
                 continue;
             };
             let is_ready = ready.next().copied().unwrap_or_default();
-            // A broker parts so from a client that has nothing to say: that is no failure.
-            let idle = connection.is_ready() && connection.disconnected() == 0;
-            let progress = connection.progress(now, is_ready, client_id, |answer| {
-                let Answer { tag, version, body } = answer;
-                let response = Response { tag, version, body };
-                arrived.push_back(NetworkEvent::Answer(peer, response));
+            // A broker closes idle connections (`connections.max.idle.ms`), which is no failure.
+            let is_idle = connection.is_ready() && connection.in_flight() == 0;
+            let progress = connection.progress(now, is_ready, client_id, |response| {
+                events.push_back(NetworkEvent::Response(node, response));
             });
             match progress {
-                Ok(()) if connection.is_ready() => {
-                    link.failures = 0;
-                    link.left.clear();
-                }
+                Ok(()) if connection.is_ready() => state.succeeded(),
                 Ok(()) => (),
                 Err(error) => {
-                    *reason = format!("{}: {error}", link.address);
-                    log::debug!("{peer:?} {reason}");
-                    let tags = link
-                        .connection
-                        .take()
-                        .map(Connection::into_unanswered)
-                        .unwrap_or_default();
-                    if !idle {
-                        link.failed(now, settings);
+                    *last_error = format!("{}: {error}", state.address);
+                    log::debug!("disconnected from {node:?} {last_error}");
+                    let tags = state.connection.take().map(Connection::into_tags);
+                    if !is_idle {
+                        state.failed(now, settings);
                     }
-                    arrived.push_back(NetworkEvent::Lost(tags));
+                    events.push_back(NetworkEvent::Disconnected(tags.unwrap_or_default()));
                 }
             }
         }
     }
 }
-
-impl<T> Link<T> {
-    fn is_ready(&self) -> bool {
-        self.connection.as_ref().is_some_and(Connection::is_ready)
-    }
-
-    fn due(&self, now: Instant) -> Option<Instant> {
-        match &self.connection {
-            Some(connection) => connection.due(),
-            // Once it may be tried again, that is for who wants to reach it: nothing comes of waiting less.
-            None => self.not_before.filter(|at| *at > now),
-        }
-    }
-
-    /// Tries the next address of the name, which is looked up where all were tried.
-    fn open(&mut self, now: Instant, settings: &ConnectionSettings, reason: &mut String) {
-        if self.left.is_empty() {
-            match self.address.to_socket_addrs() {
-                Ok(addresses) => {
-                    self.left = addresses.collect();
-                    self.left.reverse();
-                }
-                Err(error) => *reason = format!("{}: {error}", self.address),
-            }
-        }
-        let (first, longest) = settings.connect_timeout;
-        let timeout = grown(first, longest, self.failures);
-        let opened = self
-            .left
-            .pop()
-            .map(|address| Connection::open(address, now + timeout));
-        match opened {
-            Some(Ok(connection)) => self.connection = Some(connection),
-            Some(Err(error)) => {
-                *reason = format!("{}: {error}", self.address);
-                self.failed(now, settings);
-            }
-            None => self.failed(now, settings),
-        }
-    }
-
-    fn failed(&mut self, now: Instant, settings: &ConnectionSettings) {
-        let (first, longest) = settings.reconnect_backoff;
-        // Another address of the same name is tried at once.
-        self.not_before = self
-            .left
-            .is_empty()
-            .then(|| now + backoff(first, longest, self.failures));
-        self.failures = self.failures.saturating_add(1);
-    }
-}
-
-/// `first`, doubled for each failure before, up to `longest`.
-fn grown(first: Duration, longest: Duration, failures: u32) -> Duration {
-    let factor = 2_u32.saturating_pow(failures);
-    first.saturating_mul(factor).min(longest.max(first))
-}
-
-/// As [`grown`], and up to a fifth more or less, so that many clients do not come back at the same moment (KIP-580).
-pub(super) fn backoff(first: Duration, longest: Duration, failures: u32) -> Duration {
-    let random = RandomState::new().hash_one(failures) % 400;
-    grown(first, longest, failures).mul_f64(0.8 + random as f64 / 1000.0)
-}
-
-#[cfg(test)]
-mod tests;

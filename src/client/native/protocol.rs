@@ -18,14 +18,14 @@ pub(super) trait SupportedRequest: Request {
     /// Its name in Kafka's protocol guide.
     const NAME: &'static str;
     /// The versions that are spoken, the older first, and the shape of each one's answer (see [`fits`]).
-    const SPOKEN: &'static [(i16, &'static str)];
+    const SUPPORTED_VERSIONS: &'static [(i16, &'static str)];
 }
 
 macro_rules! spoken {
     ($($request:ty, $name:literal, $versions:expr;)*) => {$(
         impl SupportedRequest for $request {
             const NAME: &'static str = $name;
-            const SPOKEN: &'static [(i16, &'static str)] = &$versions;
+            const SUPPORTED_VERSIONS: &'static [(i16, &'static str)] = &$versions;
         }
     )*};
 }
@@ -61,7 +61,7 @@ spoken! {
 /// The newest version that both sides speak.
 pub(super) fn common_version<R: SupportedRequest>((lowest, highest): (i16, i16)) -> Option<i16> {
     let both = |version: &i16| (lowest..=highest).contains(version);
-    R::SPOKEN
+    R::SUPPORTED_VERSIONS
         .iter()
         .map(|&(version, _)| version)
         .rev()
@@ -74,7 +74,7 @@ pub(super) fn begin<R: SupportedRequest>(
     version: i16,
     correlation: i32,
     client_id: &StrBytes,
-) -> Result<(), Unwritable> {
+) -> Result<(), EncodeError> {
     out.put_i32(0);
     RequestHeader::default()
         .with_request_api_key(R::KEY)
@@ -82,7 +82,7 @@ pub(super) fn begin<R: SupportedRequest>(
         .with_correlation_id(correlation)
         .with_client_id(Some(client_id.clone()))
         .encode(out, R::header_version(version))
-        .map_err(|_| Unwritable(R::NAME))
+        .map_err(|_| EncodeError(R::NAME))
 }
 
 /// Ends a request that is followed by `more` bytes of payload: its length goes to its beginning.
@@ -99,12 +99,12 @@ pub(super) fn encode<R: SupportedRequest>(
     version: i16,
     correlation: i32,
     client_id: &StrBytes,
-) -> Result<BytesMut, Unwritable> {
+) -> Result<BytesMut, EncodeError> {
     let mut out = BytesMut::with_capacity(256);
     begin::<R>(&mut out, version, correlation, client_id)?;
     request
         .encode(&mut out, version)
-        .map_err(|_| Unwritable(R::NAME))?;
+        .map_err(|_| EncodeError(R::NAME))?;
     end(&mut out, 0);
     Ok(out)
 }
@@ -113,12 +113,12 @@ pub(super) fn encode<R: SupportedRequest>(
 pub(super) fn decode<R: SupportedRequest>(
     answer: &Bytes,
     version: i16,
-) -> Result<R::Response, Unreadable> {
-    let unreadable = Unreadable {
+) -> Result<R::Response, DecodeError> {
+    let unreadable = DecodeError {
         request: R::NAME,
         version,
     };
-    let shape = R::SPOKEN
+    let shape = R::SUPPORTED_VERSIONS
         .iter()
         .find(|&&(spoken, _)| spoken == version)
         .map(|&(_, shape)| shape)
@@ -137,12 +137,12 @@ pub(super) fn decode<R: SupportedRequest>(
 /// A request that does not fit its version: a bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a {0} request cannot be written")]
-pub(super) struct Unwritable(&'static str);
+pub(super) struct EncodeError(&'static str);
 
 /// An answer that is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer to a {request} request of version {version} cannot be read")]
-pub(super) struct Unreadable {
+pub(super) struct DecodeError {
     request: &'static str,
     version: i16,
 }
@@ -246,7 +246,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u32> {
 pub(super) fn read_all(bytes: &Bytes) {
     macro_rules! read {
         ($($request:ty)*) => {$(
-            for &(version, _) in <$request>::SPOKEN {
+            for &(version, _) in <$request>::SUPPORTED_VERSIONS {
                 let _ = decode::<$request>(bytes, version);
             }
         )*};
@@ -277,7 +277,7 @@ mod tests {
     fn shapes_are_those_of_the_answers() {
         macro_rules! check {
             ($($request:ty)*) => {$(
-                for &(version, shape) in <$request>::SPOKEN {
+                for &(version, shape) in <$request>::SUPPORTED_VERSIONS {
                     let answer = <$request as Request>::Response::default();
                     let mut bytes = BytesMut::new();
                     answer.encode(&mut bytes, version).unwrap();
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        for &(version, _) in MetadataRequest::SPOKEN {
+        for &(version, _) in MetadataRequest::SUPPORTED_VERSIONS {
             let bytes = answer::<MetadataRequest>(&metadata(), version);
             let read = decode::<MetadataRequest>(&bytes, version).unwrap();
             assert_eq!(read.brokers, metadata().brokers);
@@ -357,7 +357,7 @@ mod tests {
         /// Close to a real one.
         #[test]
         fn a_changed_answer_is_read_or_refused(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            for &(version, _) in MetadataRequest::SPOKEN {
+            for &(version, _) in MetadataRequest::SUPPORTED_VERSIONS {
                 let mut bytes = answer::<MetadataRequest>(&metadata(), version).to_vec();
                 let place = place.index(bytes.len());
                 bytes[place] = byte;

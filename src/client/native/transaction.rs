@@ -13,10 +13,11 @@ use kafka_protocol::messages::{
     TransactionalId, TxnOffsetCommitRequest,
 };
 
-use super::admin::{self, ANSWER_WITHIN};
+use super::admin::{self, RESPONSE_TIMEOUT};
+use super::backoff::backoff;
 use super::coordinator::{Coordinator, MemberIdentity};
 use super::metadata::Metadata;
-use super::network::{Network, Node, Reach, backoff};
+use super::network::{Network, Node};
 use super::request::{group_by_topic, text, topic_name};
 use crate::client::Error;
 use crate::client::NotReady;
@@ -131,7 +132,7 @@ impl Committer {
     pub(super) fn new(transaction: &Arc<Transaction>) -> Self {
         Self {
             transaction: transaction.clone(),
-            coordinator: Coordinator::of_transaction(&transaction.id),
+            coordinator: Coordinator::for_transaction(&transaction.id),
             is_announced: false,
             offsets: None,
             step: Step::AddOffsets,
@@ -175,27 +176,27 @@ impl Committer {
                     "exactly once: {reason}, which Kafka 2.5 brought (KIP-447)"
                 ))
             })?;
-        let until = Instant::now() + ANSWER_WITHIN;
+        let until = Instant::now() + RESPONSE_TIMEOUT;
         let answer = network
-            .call::<FindCoordinatorRequest>(any, &self.coordinator.request(), tag, until)
+            .call::<FindCoordinatorRequest>(any, &self.coordinator.find_request(), tag, until)
             .map_err(waiting)?;
         self.coordinator
             .handle_response(network, cluster, &answer)
             .map_err(failed)?;
         let peer = loop {
-            match self.coordinator.peer(cluster) {
+            match self.coordinator.node(cluster) {
                 None => {
                     let code = answer.error_code;
                     let error = ResponseError::try_from_code(code);
                     return Err(waiting(format!("coordinator: {error:?}")));
                 }
-                Some((peer, address)) => match network.reach(peer, address) {
-                    Reach::Ready => break peer,
-                    Reach::Waiting if Instant::now() >= until || network.failures(peer) > 0 => {
-                        return Err(waiting(network.reason().to_owned()));
-                    }
-                    Reach::Waiting => network.poll(until),
-                },
+                Some((peer, address)) if network.connect(peer, address) => break peer,
+                Some((peer, _))
+                    if Instant::now() >= until || network.connect_failures(peer) > 0 =>
+                {
+                    return Err(waiting(network.last_error().to_owned()));
+                }
+                Some(_) => network.poll(until),
             }
         };
         let request = InitProducerIdRequest::default()
@@ -274,8 +275,8 @@ impl Committer {
                     .with_transactional_id(self.id())
                     .with_producer_id(producer_id.into())
                     .with_producer_epoch(epoch)
-                    .with_group_id(group.group());
-                let Some(peer) = self.coordinator.reach(network, cluster, coordinators) else {
+                    .with_group_id(group.group_id());
+                let Some(peer) = self.coordinator.connect(network, cluster, coordinators) else {
                     return Ok(());
                 };
                 network.send(peer, &request, tag);
@@ -286,7 +287,7 @@ impl Committer {
                 };
                 let request = TxnOffsetCommitRequest::default()
                     .with_transactional_id(self.id())
-                    .with_group_id(group.group())
+                    .with_group_id(group.group_id())
                     .with_producer_id(producer_id.into())
                     .with_producer_epoch(epoch)
                     .with_generation_id(identity.generation)
@@ -307,7 +308,7 @@ impl Committer {
                     .with_producer_id(producer_id.into())
                     .with_producer_epoch(epoch)
                     .with_committed(true);
-                let Some(peer) = self.coordinator.reach(network, cluster, coordinators) else {
+                let Some(peer) = self.coordinator.connect(network, cluster, coordinators) else {
                     return Ok(());
                 };
                 network.send(peer, &request, tag);
@@ -359,7 +360,7 @@ impl Committer {
                 }
                 // The group's coordinator is the consumer's to look for.
                 if moved && step != Step::Offsets {
-                    self.coordinator.lost(network);
+                    self.coordinator.mark_unknown(network);
                 }
                 self.wait(network.settings().retry_backoff);
                 Ok(None)
@@ -382,7 +383,7 @@ impl Committer {
     /// Gives up what is open, so that nobody has to wait for its timeout; none where nothing can be asked now.
     pub(super) fn abort(&self, cluster: &Metadata) -> Option<(i32, String, EndTxnRequest)> {
         let (producer_id, epoch) = self.transaction.identity()?;
-        let (Node::Coordinator(broker), address) = self.coordinator.peer(cluster)? else {
+        let (Node::Coordinator(broker), address) = self.coordinator.node(cluster)? else {
             return None;
         };
         let request = EndTxnRequest::default()

@@ -131,11 +131,11 @@ impl Producer {
     fn work(&mut self) -> Result<bool, Error> {
         let now = Instant::now();
         let mut worked = false;
-        while let Some(arrival) = self.network.next() {
+        while let Some(arrival) = self.network.next_event() {
             self.arrived(arrival, now)?;
             worked = true;
         }
-        self.metadata.ask(&mut self.network, Tag::Metadata);
+        self.metadata.poll(&mut self.network, Tag::Metadata);
         self.ask_identity(now)?;
         loop {
             self.place(now)?;
@@ -182,7 +182,7 @@ impl Producer {
             .flat_map(|queue| [queue.until, queue.lingers_until(&self.form)])
             .flatten();
         let others = [
-            self.metadata.due(&self.network),
+            self.metadata.next_poll(&self.network),
             self.producer_id.not_before,
             self.transaction
                 .as_ref()

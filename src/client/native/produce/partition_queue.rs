@@ -7,8 +7,9 @@ use super::in_flight::{Counted, InFlightBatches};
 use super::incomplete_batches::IncompleteBatches;
 use super::producer_batch::ProducerBatch;
 use crate::client::OutputTopic;
+use crate::client::native::backoff::backoff;
 use crate::client::native::compression::{self, Codec};
-use crate::client::native::network::{Node, backoff};
+use crate::client::native::network::Node;
 use crate::client::records::BATCH_HEADER;
 
 /// How bodies become batches.

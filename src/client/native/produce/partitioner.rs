@@ -35,7 +35,10 @@ impl Producer {
             return Ok(true);
         };
         let name = self.topics.output(output);
-        let topic = self.metadata.topic(name).filter(|topic| topic.is_known());
+        let topic = self
+            .metadata
+            .topic(name)
+            .filter(|topic| topic.has_partitions());
         let Some(topic) = topic else {
             return self.topic_missing(output, now).map(|()| false);
         };
@@ -81,7 +84,7 @@ impl Producer {
             None if topic.leaders.is_empty() => return Ok(()),
             None => format!("topic {name} has no leader"),
         };
-        self.metadata.outdated();
+        self.metadata.request_update();
         self.warn(now, &what);
         Ok(())
     }

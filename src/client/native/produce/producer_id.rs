@@ -9,8 +9,10 @@ use super::error_class::{ErrorClass, classify};
 use super::in_flight::ProducerIdentity;
 use super::{Producer, Tag, failure};
 use crate::client::Error;
+use crate::client::native::backoff::backoff;
 use crate::client::native::error_name::kafka_name;
-use crate::client::native::network::{Node, Response, backoff};
+use crate::client::native::network::Node;
+use crate::client::native::response::Response;
 
 /// What is known of it.
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ impl Producer {
         {
             return Ok(());
         }
-        let Some(peer) = self.metadata.any(&mut self.network) else {
+        let Some(peer) = self.metadata.connect_any(&mut self.network) else {
             return Ok(());
         };
         self.network
@@ -64,11 +66,11 @@ impl Producer {
         response: &Response<Tag>,
         now: Instant,
     ) -> Result<(), Error> {
-        let answer = match response.read::<InitProducerIdRequest>() {
+        let answer = match response.decode::<InitProducerIdRequest>() {
             Ok(answer) => answer,
             Err(error) => {
                 self.identity_failed(now);
-                self.network.lose(peer, &error.to_string());
+                self.network.disconnect(peer, &error.to_string());
                 return Ok(());
             }
         };

@@ -12,7 +12,8 @@ use super::{Producer, Tag, failure};
 use crate::client::Error;
 use crate::client::batch::RefusalReason;
 use crate::client::native::error_name::kafka_name;
-use crate::client::native::network::{NetworkEvent, Node, Response};
+use crate::client::native::network::{NetworkEvent, Node};
+use crate::client::native::response::Response;
 use crate::client::native::transaction::CONCURRENT_BACKOFF;
 use crate::client::report;
 
@@ -27,7 +28,7 @@ impl Producer {
         now: Instant,
     ) -> Result<(), Error> {
         match arrival {
-            NetworkEvent::Answer(peer, response) => match response.tag {
+            NetworkEvent::Response(peer, response) => match response.tag {
                 Tag::Metadata => self.metadata_response(peer, &response),
                 Tag::ProducerIdentity => return self.identified(peer, &response, now),
                 Tag::Coordinator => return self.coordinator_answered(peer, &response),
@@ -38,8 +39,8 @@ impl Producer {
                 // Nobody waits for it any more.
                 Tag::Prepare => (),
             },
-            NetworkEvent::Lost(tags) => {
-                self.metadata.outdated();
+            NetworkEvent::Disconnected(tags) => {
+                self.metadata.request_update();
                 for queue in &mut self.queues {
                     queue.in_flight.interrupted();
                 }
@@ -61,7 +62,7 @@ impl Producer {
                 if let Some(queue) = self.queues.get_mut(number) {
                     queue.in_flight.failed(id, true);
                     let (topic, partition) = (self.topics.output(queue.output), queue.partition);
-                    let what = format!("{topic}-{partition}: {}", self.network.reason());
+                    let what = format!("{topic}-{partition}: {}", self.network.last_error());
                     self.trouble(number, now, &what);
                 }
             }
@@ -70,11 +71,11 @@ impl Producer {
     }
 
     fn metadata_response(&mut self, peer: Node, response: &Response<Tag>) {
-        match response.read::<MetadataRequest>() {
+        match response.decode::<MetadataRequest>() {
             Ok(answer) => self.metadata.handle_response(&self.network, &answer),
             Err(error) => {
                 self.metadata.disconnected();
-                self.network.lose(peer, &error.to_string());
+                self.network.disconnect(peer, &error.to_string());
             }
         }
     }
@@ -87,7 +88,7 @@ impl Producer {
         (number, id): (usize, u64),
         now: Instant,
     ) -> Result<(), Error> {
-        let answer = response.read::<ProduceRequest>().ok();
+        let answer = response.decode::<ProduceRequest>().ok();
         let throttle = answer.as_ref().map(|answer| answer.throttle_time_ms);
         if let Some(millis) = throttle.and_then(|millis| u64::try_from(millis).ok())
             && millis > 0
@@ -101,7 +102,7 @@ impl Producer {
         let Some(answer) = partition else {
             self.lost(Tag::ProducerBatch { queue: number, id }, now);
             self.network
-                .lose(peer, "an answer to Produce that cannot be read");
+                .disconnect(peer, "an answer to Produce that cannot be read");
             return Ok(());
         };
         let Some(queue) = self.queues.get_mut(number) else {
@@ -125,7 +126,7 @@ impl Producer {
             ErrorClass::Again { doubtful, outdated } => {
                 queue.in_flight.failed(id, doubtful);
                 if outdated {
-                    self.metadata.outdated();
+                    self.metadata.request_update();
                 }
                 // So the broker says, too, that the coordinator was busy with this transaction when it asked whether the partition
                 // belongs to it (KIP-890): that is over in a moment.

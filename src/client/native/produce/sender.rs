@@ -6,7 +6,7 @@ use kafka_protocol::messages::ProduceRequest;
 
 use super::{Producer, Tag, failure};
 use crate::client::Error;
-use crate::client::native::network::{Node, Reach};
+use crate::client::native::network::Node;
 use crate::client::report;
 use crate::client::settings::Acks;
 
@@ -70,7 +70,7 @@ impl Producer {
         };
         let Some((leader, address)) = self.metadata.leader(topic, partition) else {
             let what = format!("{topic}-{partition} has no leader");
-            self.metadata.outdated();
+            self.metadata.request_update();
             self.trouble(number, now, &what);
             return Ok(false);
         };
@@ -79,11 +79,11 @@ impl Producer {
         if queue.peer != Some(peer) && queue.in_flight.is_out() {
             return Ok(false);
         }
-        if self.network.reach(peer, address) != Reach::Ready {
+        if !self.network.connect(peer, address) {
             // One alone is a connection that ended, as an idle one does.
-            if self.network.failures(peer) > 1 {
-                let what = format!("{topic}-{partition}: {}", self.network.reason());
-                self.metadata.outdated();
+            if self.network.connect_failures(peer) > 1 {
+                let what = format!("{topic}-{partition}: {}", self.network.last_error());
+                self.metadata.request_update();
                 self.trouble(number, now, &what);
             }
             return Ok(false);
@@ -91,7 +91,7 @@ impl Producer {
         if self.throttled.get(&peer).is_some_and(|until| now < *until) {
             return Ok(false);
         }
-        let (requests, unsent) = self.network.load(peer);
+        let (requests, unsent) = self.network.in_flight(peer);
         if requests >= self.settings.max_in_flight || unsent > 0 {
             return Ok(false);
         }
@@ -124,7 +124,7 @@ impl Producer {
             id: turn.id,
         };
         self.network
-            .send_pieces::<ProduceRequest>(peer, [&self.head, &header, records], tag);
+            .send_encoded::<ProduceRequest>(peer, [&self.head, &header, records], tag);
         queue.sent(turn.id, peer);
         Ok(true)
     }

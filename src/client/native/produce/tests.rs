@@ -435,7 +435,7 @@ fn a_broker_goes_and_comes_back() {
         producer.send(batch).unwrap();
     }
     poll_until(&mut producer, |producer| {
-        producer.network.failures(Node::Broker(1)) > 1
+        producer.network.connect_failures(Node::Broker(1)) > 1
     });
     assert_eq!(producer.in_flight(), count);
     bench.cluster.broker_up(1).unwrap();

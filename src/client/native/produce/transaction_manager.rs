@@ -10,9 +10,11 @@ use kafka_protocol::messages::{
 
 use super::{Producer, Tag};
 use crate::client::Error;
+use crate::client::native::backoff::backoff;
 use crate::client::native::coordinator::Coordinator;
-use crate::client::native::network::{Node, Response, backoff};
+use crate::client::native::network::Node;
 use crate::client::native::request::{group_by_topic, text, topic_name};
+use crate::client::native::response::Response;
 use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
 use crate::client::transaction::Transaction;
 
@@ -31,7 +33,7 @@ impl TransactionManager {
     pub(super) fn new(transaction: &Arc<Transaction>) -> Self {
         Self {
             transaction: transaction.clone(),
-            coordinator: Coordinator::of_transaction(&transaction.id),
+            coordinator: Coordinator::for_transaction(&transaction.id),
             asked: None,
             not_before: None,
             failures: 0,
@@ -68,7 +70,7 @@ impl Producer {
         let Some(peer) =
             manager
                 .coordinator
-                .reach(&mut self.network, &self.metadata, Tag::Coordinator)
+                .connect(&mut self.network, &self.metadata, Tag::Coordinator)
         else {
             return;
         };
@@ -105,14 +107,14 @@ impl Producer {
         let Some(manager) = &mut self.transaction else {
             return Ok(());
         };
-        match response.read::<FindCoordinatorRequest>() {
+        match response.decode::<FindCoordinatorRequest>() {
             Ok(answer) => manager
                 .coordinator
                 .handle_response(&self.network, &mut self.metadata, &answer)
                 .map_err(super::failure),
             Err(error) => {
                 manager.coordinator.disconnected(&self.network);
-                self.network.lose(peer, &error.to_string());
+                self.network.disconnect(peer, &error.to_string());
                 Ok(())
             }
         }
@@ -131,10 +133,10 @@ impl Producer {
         response: &Response<Tag>,
         now: Instant,
     ) -> Result<(), Error> {
-        let Ok(answer) = response.read::<AddPartitionsToTxnRequest>() else {
+        let Ok(answer) = response.decode::<AddPartitionsToTxnRequest>() else {
             self.partitions_unanswered(now);
             self.network
-                .lose(peer, "an answer to AddPartitionsToTxn that cannot be read");
+                .disconnect(peer, "an answer to AddPartitionsToTxn that cannot be read");
             return Ok(());
         };
         let Some(manager) = &mut self.transaction else {
@@ -175,7 +177,7 @@ impl Producer {
             }
             Outcome::Again { moved } => {
                 if moved {
-                    manager.coordinator.lost(&self.network);
+                    manager.coordinator.mark_unknown(&self.network);
                 }
                 let what = describe("AddPartitionsToTxn", partition.as_deref(), code);
                 self.warn(now, &what);

@@ -1,0 +1,56 @@
+//! Exponential back-off with jitter (KIP-580).
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+/// Returns `first`, doubled for each earlier failure, at most `longest`.
+pub(super) fn exponential(first: Duration, longest: Duration, failures: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(failures);
+    first.saturating_mul(factor).min(longest.max(first))
+}
+
+/// Returns [`exponential`] with a jitter of 20 % in both directions, so that many clients do not retry at the same moment.
+pub(super) fn backoff(first: Duration, longest: Duration, failures: u32) -> Duration {
+    let random = RandomState::new().hash_one(failures) % 400;
+    exponential(first, longest, failures).mul_f64(0.8 + random as f64 / 1000.0)
+}
+
+/// State of a request that is retried: its failures in a row, and the time before which it is not sent again.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    /// Counts a failure and starts the next, longer wait.
+    pub(super) fn fail(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
+        self.until = Some(now + backoff(first, longest, self.failures));
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// Ends the wait and forgets earlier failures.
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Ends the wait, but keeps the number of failures: if the next attempt fails, its wait is longer.
+    pub(super) fn end_wait(&mut self) {
+        self.until = None;
+    }
+
+    /// Forgets earlier failures, but keeps the wait.
+    pub(super) fn clear_failures(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Returns whether it is too early to send the request.
+    pub(super) fn is_waiting(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// The end of the wait, which may be past; `None` if there is no wait.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+}

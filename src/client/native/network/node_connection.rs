@@ -1,0 +1,100 @@
+//! The connection to one node: its address, its addresses by DNS, and its back-off (KIP-144).
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Instant;
+
+use crate::client::native::backoff::{backoff, exponential};
+use crate::client::native::connection::Connection;
+use crate::client::settings::ConnectionSettings;
+
+/// Connection to a node, or the state of the attempts to connect to it.
+#[derive(Debug)]
+pub(super) struct NodeConnection<T> {
+    /// `host:port`.
+    pub(super) address: String,
+    pub(super) connection: Option<Connection<T>>,
+    /// IP addresses of the host that have not been tried yet; the next one is last.
+    untried: Vec<SocketAddr>,
+    /// Failures since the connection was last ready.
+    pub(super) failures: u32,
+    /// Time before which the node is not connected to again.
+    pub(super) retry_at: Option<Instant>,
+}
+
+impl<T> NodeConnection<T> {
+    pub(super) fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            connection: None,
+            untried: Vec::new(),
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_ready)
+    }
+
+    /// Changes the address. Returns the connection to the old one, if there is one.
+    pub(super) fn change_address(&mut self, address: &str) -> Option<Connection<T>> {
+        address.clone_into(&mut self.address);
+        self.untried.clear();
+        self.retry_at = None;
+        self.connection.take()
+    }
+
+    /// Returns when the connection fails, or when the node can be connected to again.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match &self.connection {
+            Some(connection) => connection.deadline(),
+            // After the back-off, it is the caller's turn to connect; a shorter wait of the network would have no use.
+            None => self.retry_at.filter(|at| *at > now),
+        }
+    }
+
+    /// Starts to connect to the next IP address of the host if the back-off is over. Resolves the host if all its addresses were tried.
+    /// Returns an error message if the attempt failed at once.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        settings: &ConnectionSettings,
+    ) -> Result<(), String> {
+        if self.retry_at.is_some_and(|at| now < at) {
+            return Ok(());
+        }
+        let opened = self.open_next(now, settings);
+        if opened.is_err() {
+            self.failed(now, settings);
+        }
+        opened.map_err(|error| format!("{}: {error}", self.address))
+    }
+
+    fn open_next(&mut self, now: Instant, settings: &ConnectionSettings) -> std::io::Result<()> {
+        if self.untried.is_empty() {
+            self.untried = self.address.to_socket_addrs()?.collect();
+            self.untried.reverse();
+        }
+        let (first, longest) = settings.connect_timeout;
+        let timeout = exponential(first, longest, self.failures);
+        let address = self.untried.pop().ok_or(std::io::ErrorKind::NotFound)?;
+        self.connection = Some(Connection::open(address, now + timeout)?);
+        Ok(())
+    }
+
+    /// Counts a failure. The next IP address of the host is tried at once, the first one again after the back-off.
+    pub(super) fn failed(&mut self, now: Instant, settings: &ConnectionSettings) {
+        let (first, longest) = settings.reconnect_backoff;
+        self.retry_at = self
+            .untried
+            .is_empty()
+            .then(|| now + backoff(first, longest, self.failures));
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The connection is ready: forgets the failures before it.
+    pub(super) fn succeeded(&mut self) {
+        self.failures = 0;
+        self.untried.clear();
+    }
+}
