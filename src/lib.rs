@@ -1,7 +1,8 @@
-//! parity-router: a native router for Spring Cloud Data Flow streams, and the time source and log sink around it. This page is the map;
-//! `service.rs` is where to begin reading.
+//! parity-router: a native router for Spring Cloud Data Flow streams, with the recipe's time source and log sink as further roles.
 //!
-//! # The flow
+//! This page is the architecture; `service` is the place to start reading.
+//!
+//! # Data flow
 //!
 //! ```text
 //!                         ┌── Batch ──▶ producer-even ──▶ even topic
@@ -10,52 +11,59 @@
 //!                  └────── delivered Batch ──────┘
 //! ```
 //!
-//! A poll lends records; `sorter` asks `route` where each goes; each output's records of a poll are one batch (a *round* has at most two). A producer hands a
-//! batch back when every record of it is acknowledged by all in-sync replicas; `offsets` then knows up to where a partition may be
-//! committed.
-//!
-//! A record is never an object. What is lent is a view of the bytes that a broker sent, and what is routed is written at once as it will go
-//! over the wire (`client/records`, `client/batch`): that is all there is on the record's path, and none of it allocates or calls the system.
-//!
 //! # Threads
 //!
 //! | thread | owns | receives | sends |
 //! |---|---|---|---|
-//! | `main` | the join handles | events | the stop flag |
-//! | `consumer` | the Kafka consumer, the offset tracker | delivered batches | batches to both producers |
+//! | `main` | join handles | events | the stop flag |
+//! | `consumer` | Kafka consumer, offset tracker | delivered batches | batches to the producers |
 //! | `producer-even`, `producer-odd` | its Kafka producer | its batches | delivered batches |
-//! | `time`, in the role of this name | its Kafka producer | | |
-//! | `actuator` | the listening socket and its clients | requests | stop requests |
-//! | `signals` | the signal iterator | SIGTERM, SIGINT | stop requests; a second one ends the process |
+//! | `time`, in the role `time` only | its Kafka producer | | |
+//! | `actuator` | listening socket and connections | HTTP requests | stop requests |
+//! | `signals` | signal iterator | SIGTERM, SIGINT | stop requests; a second signal exits at once |
 //!
-//! The client `native` does its work on these; librdkafka has threads of its own behind them. There is no async runtime anywhere.
+//! The `native` client works on these threads; librdkafka adds threads of its own. There is no async runtime. The role `time` runs the
+//! thread `time` in place of consumer and producers. The role `log` runs the consumer alone, which writes records to standard output.
 //!
-//! The same program is the time source (`time` in place of consumer and producers) and the log sink (`consumer` alone: what is read is
-//! printed, not sent on). `roles` has what is theirs; everything else, from properties to the stop, is the router's.
+//! # Life of a record
 //!
-//! # Starting and stopping
+//! 1. A broker returns record batches; the client checks, decompresses and walks them (`client/native/fetch`).
+//! 2. `consumer` polls and gets each record as a borrowed view of the response's bytes.
+//! 3. The handler of the role (`roles/router`) applies the rule (`route`) and appends the record to the [`Batch`](client::Batch) of its output,
+//!    in the form in which it goes over the wire (`client/batch`, `client/records`). Nothing here allocates or makes a system call per record.
+//! 4. All records of one poll are a *poll batch*: at most one batch for each output. The batches go to the producer threads by channel.
+//! 5. `producer-even` or `producer-odd` sends the batch and waits for the acknowledgement of all in-sync replicas (`client/native/produce`).
+//! 6. A record that cannot be routed, or that an output topic rejects for good, goes to a dead-letter topic (`dead_letter`).
+//! 7. The producer counts the records (`counters`) and returns the batch to the consumer, which reuses its buffers.
+//! 8. `offsets` determines up to which offset every record is delivered, and the consumer commits that offset.
 //!
-//! Arguments → properties → `config` → logger → the actuator's port → signals → producers → consumer; ready once the group has assigned
-//! partitions. Stopping has one deadline of 25 s (`limits`): readiness refuses; the consumer drops both senders; the producers drain and
-//! drop the way back; the consumer takes the last deliveries, commits, leaves the group; everything is joined, every error collected; the
-//! actuator goes last.
+//! # Start and stop
+//!
+//! Start: properties → `config` → logger → actuator port → signals → producers → consumer; ready when partitions are assigned.
+//!
+//! Stop, with one deadline of 25 s (`limits`): readiness refuses; the consumer drops its senders; the producers drain and drop theirs; the
+//! consumer takes the last deliveries, commits and leaves the group; the threads are joined and their errors collected; the actuator ends
+//! last. A thread that ends unexpectedly is fatal. Exit codes: 0 stopped on request and drained, 1 failure, 2 configuration, 128+n second
+//! signal n.
 //!
 //! # Exactly once
 //!
-//! With a transactional id the consumer and both producers share one transaction (`client/transaction`): the producers add their partitions to it
-//! before they send, and about every 100 ms the consumer pauses, waits until all that it dispatched is delivered, adds the offsets and ends
-//! it. There is one at a time. Whatever goes wrong with it, partitions lost in the middle of it included, ends these three threads with
-//! `Error::Aborted`, and `service` begins them anew from where the group has committed.
+//! With a transactional id, the consumer and both producers share one transaction (`client/transaction`). The producers add their partitions
+//! to it before they send. Every 100 ms the consumer pauses, waits until everything it dispatched is delivered, adds the offsets and commits.
+//! One transaction is open at a time. Any failure of it, including the loss of partitions while it is open, ends these three threads with
+//! `client::Error::Aborted`, and `service` restarts them from the committed offsets.
 //!
 //! # Invariants
 //!
-//! - An offset is committed only when all records below it are acknowledged, refused into a dead-letter topic, or skipped on purpose
-//!   (`offsets/model` walks through all interleavings of a small world).
-//! - `in = even + odd + dead-lettered + skipped + in flight`, per partition (`counters`); at the end nothing is in flight.
-//! - No thread waits for another one in a circle: there are never more batches than the channels have room for.
+//! - An offset is committed only when all records below it are acknowledged, dead-lettered or skipped on purpose (`offsets/model` checks all
+//!   interleavings of a small model).
+//! - `input = even + odd + dead-lettered + skipped + in flight` for each partition (`counters`); after a stop nothing is in flight.
+//! - No cycle of waiting threads: the channels hold every batch that can exist.
+//! - Memory is bounded by configuration, whatever the topics hold.
 //! - A record's payload is never logged.
-//! - Raw strings stop at `properties`, a client's types at `client`, HTTP's at `actuator`; `route` and `offsets` import none.
-//! - Every queue, buffer and wait has its bound in `limits`, or as a constant beside the one place that uses it.
+//! - Raw strings stop at `properties`, a Kafka client's types at `client`, HTTP's types at `actuator`; `route` and `offsets` import none of
+//!   them. Modules have no import cycle.
+//! - Every queue, buffer, wait, retry and log rate has its bound in `limits`, or as a constant beside its single use.
 
 mod actuator;
 mod cli;
@@ -96,12 +104,13 @@ use error::Error;
 use properties::Properties;
 use service::Service;
 
-/// Runs the program with the process's arguments and environment. Exit codes: 0 asked to stop and drained, 1 failure, 2 configuration.
+/// Runs the program with the arguments and environment of the process. Exit codes: 0 stopped on request and drained, 1 failure, 2
+/// configuration.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The only place where an error is printed: in the log, and for those before there is one, on standard error.
+            // The only place that prints errors: to the log, or to standard error for errors before the logger starts.
             let text = error::report(&error);
             if matches!(error, Error::Config(_) | Error::Probe(_)) {
                 print(&mut io::stderr(), &format!("parity-router: {text}\n"));
@@ -113,15 +122,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the fuzz targets in `tests/fuzz` call; there only in their builds.
+/// Entry points for the fuzz targets in `tests/fuzz`, in their builds only.
 #[cfg(fuzzing)]
 pub mod fuzz {
-    /// Reads bytes as record batches.
+    /// Parses bytes as record batches.
     pub fn records(bytes: &[u8]) {
         crate::client::fuzz::records(bytes);
     }
 
-    /// Reads bytes as a broker's answer to each of the requests.
+    /// Parses bytes as a response to each request type.
     pub fn answers(bytes: &[u8]) {
         crate::client::fuzz::answers(bytes);
     }
@@ -167,6 +176,6 @@ fn serve(role: Option<RoleName>, arguments: &[String]) -> Result<(), Error> {
 }
 
 fn print(out: &mut impl Write, text: &str) {
-    // Whoever closed the stream does not want to read on.
+    // A closed stream has no reader to report the failure to.
     let _ = out.write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! Entry: everything is in the library, so that `ls src` reads as the program.
+//! Entry point. The program is in the library, so that tests and fuzz targets can use it.
 
 use std::process::ExitCode;
 

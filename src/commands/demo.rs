@@ -1,5 +1,5 @@
-//! `parity-router demo`: the recipe's whole stream in one process. An embedded broker, a time source, the router as it runs in production,
-//! and the two loggers, each its own thread.
+//! `parity-router demo`: the recipe's stream in one process, with an embedded broker, the time source, the router as in production, and two
+//! log sinks, each on its own thread. Runs on the main thread.
 
 use std::io::{self, IsTerminal, Write};
 use std::process;
@@ -31,7 +31,7 @@ use crate::roles;
 use crate::service::Service;
 use crate::thread::{self, Running, Stop, ThreadEvent};
 
-/// The recipe's names.
+/// Names from the recipe.
 const STREAM: &str = "timeStampStream";
 const TOPICS: [&str; 4] = [
     "timeDest",
@@ -40,14 +40,14 @@ const TOPICS: [&str; 4] = [
     "error.timeDest.timeStampStream",
 ];
 
-/// Colours of a terminal: green for even, cyan for odd.
+/// ANSI colours of the two loggers: green for even, cyan for odd.
 const EVEN_COLOUR: &str = "\x1b[32m";
 const ODD_COLOUR: &str = "\x1b[36m";
 
-/// Longest wait for the loggers to print what the router has routed, after it has stopped.
+/// Longest wait for the loggers to print the routed records after the router has stopped.
 const PRINTED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Runs until Ctrl-C, or until so many timestamps as `--count` says are routed and printed.
+/// Runs until Ctrl-C, or until `--count` timestamps are routed and printed.
 pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Error> {
     let broker = EmbeddedBroker::start(&TOPICS)?;
     let config = config(&broker, given)?;
@@ -55,7 +55,7 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
     let started = Instant::now();
     let service = Service::start(config)?;
     let address = format!("http://127.0.0.1:{}/actuator/health", service.port());
-    // Who closes standard output does not want to read on.
+    // A closed standard output has no reader to report the failure to.
     let _ = write_line(&mut io::stdout(), &format!("actuator: {address}"), "");
 
     let loggers = Loggers {
@@ -69,7 +69,7 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
         loggers.start(&cluster, "odd-logger", odd, ODD_COLOUR)?,
     ];
     let source = Arc::new(Health::default());
-    // It ends with the router, not with the loggers: what it would send after that nobody routes.
+    // The time source stops with the router, not with the loggers, because nothing routes what it would send later.
     let stop = service.stop().clone();
     threads.push(start_time(
         settings,
@@ -113,14 +113,14 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
         "{sent} timestamps sent in {seconds:.1} s, {even} routed to evenDest, {odd} to oddDest"
     );
     if sent > even + odd {
-        summary.push_str(&format!(", {} not yet", sent - even - odd));
+        summary.push_str(&format!(", {} not routed", sent - even - odd));
     }
     let _ = write_line(&mut io::stdout(), &summary, "");
     routed.and(ended)
 }
 
-/// The configuration of the recipe's deployment, by way of the same arguments; what the user gave goes behind, for what they do not fix.
-/// Logging begins here.
+/// Reads the configuration of the recipe's deployment from the same arguments that Data Flow passes, and starts the logger. The arguments of
+/// the user follow, so they apply only to other properties.
 fn config(broker: &EmbeddedBroker, given: Vec<String>) -> Result<Config, Error> {
     let [input, even, odd, _] = TOPICS;
     let mut arguments = vec![
@@ -136,10 +136,10 @@ fn config(broker: &EmbeddedBroker, given: Vec<String>) -> Result<Config, Error> 
         "--parity-router.client=librdkafka".to_owned(),
     ];
     arguments.extend(given);
-    // Any free port will do where the user wants none in particular.
+    // The actuator uses any free port unless the user names one.
     arguments.push("--server.port=0".to_owned());
     let properties = Properties::of_arguments(&arguments);
-    // The loggers' lines are what is to be seen; of the router's own only what needs somebody.
+    // The demo shows the lines of the loggers; the router itself logs warnings only.
     logger::init(&properties, LevelFilter::Warn).map_err(|problem| Error::Config(vec![problem]))?;
     let (config, warnings) =
         Config::read(&properties, Some(RoleName::Router), &arguments).map_err(Error::Config)?;
@@ -149,9 +149,9 @@ fn config(broker: &EmbeddedBroker, given: Vec<String>) -> Result<Config, Error> 
     Ok(config)
 }
 
-/// The even and the odd logger: the role `log` twice, but for the form of its lines, which is that of the recipe's page.
+/// The even and the odd logger: the role `log` twice, with the line format of the recipe's page.
 struct Loggers {
-    /// Counts what both have printed.
+    /// Counts the records printed by both.
     health: Arc<Health>,
     stop: Stop,
     events: Sender<ThreadEvent>,
@@ -168,7 +168,7 @@ impl Loggers {
         let settings = LogSettings {
             input: Subscription {
                 topics: vec![topic.to_owned()],
-                // There is one of each, and nothing is left to go on with.
+                // Each logger runs once and keeps no offsets.
                 group: GroupId::Anonymous,
                 start_offset: StartOffset::Earliest,
                 consumer: ConsumerSettings::default(),
@@ -187,7 +187,7 @@ impl Loggers {
         let line = move |lines: &mut Vec<u8>, text: &str| {
             let now = ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S%.3f");
             let line = format!("{now}  INFO {} --- log-sink   : {text}", process::id());
-            // Writing into a vector does not fail.
+            // Writing to a vector does not fail.
             let _ = write_line(lines, &line, colour);
         };
         thread::spawn(name, self.events.clone(), move || {
@@ -196,7 +196,7 @@ impl Loggers {
     }
 }
 
-/// Starts the time source: the role `time`, with the demo's rate.
+/// Starts the time source: the role `time` at the rate of the demo.
 fn start_time(
     settings: &DemoSettings,
     cluster: ClientSettings,
@@ -220,7 +220,7 @@ fn start_time(
     })
 }
 
-/// A line, in a colour where one is given.
+/// Writes a line, in colour unless `colour` is empty.
 fn write_line(out: &mut impl Write, line: &str, colour: &str) -> io::Result<()> {
     if colour.is_empty() {
         writeln!(out, "{line}")

@@ -1,6 +1,6 @@
-//! `parity-router probe`: asks a running router how it is, for images without a shell or curl. A client of one request, no thread.
+//! `parity-router probe`: an HTTP client for one health request, for images without a shell or curl. Runs on the main thread.
 //!
-//! On the standard library alone: `minreq`, the small client that was tried, takes no IPv6 address.
+//! It uses the standard library alone: the small HTTP client `minreq` was tried and does not accept IPv6 addresses.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -10,12 +10,13 @@ use crate::cli::Probe;
 use crate::config::ActuatorSettings;
 use crate::error::Error;
 
-/// For the whole exchange: below the 5 s after which Data Flow's Kubernetes probes are given up.
-const TIME: Duration = Duration::from_secs(3);
-/// What is read of a reply: a health group's is a status and a reason, and whoever else may have the port could send without end.
-const MAX_REPLY: usize = 64 * 1024;
+/// Time limit of the whole exchange, below the 5 s timeout of Data Flow's Kubernetes probes.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes read of a response. A health response is a status and a reason, but another program on the port could send without end.
+const MAX_RESPONSE: usize = 64 * 1024;
 
-/// Asks the router on this host that has these settings. `Error::Probe` where the state is another one, or there is no answer in 3 s.
+/// Sends a health request to the router on this host with these settings. Returns `Error::Probe` if it is not in the requested state or does
+/// not respond within 3 s.
 pub(crate) fn run(settings: &ActuatorSettings, probe: Probe) -> Result<(), Error> {
     let name = match probe {
         Probe::Liveness => "liveness",
@@ -23,26 +24,26 @@ pub(crate) fn run(settings: &ActuatorSettings, probe: Probe) -> Result<(), Error
     };
     if settings.port == 0 {
         return Err(Error::Probe(format!(
-            "{name}: server.port is 0, so the router's port is not known"
+            "{name}: server.port is 0, so the port of the router is unknown"
         )));
     }
     let address = SocketAddr::new(local(settings.address), settings.port);
     let url = format!("http://{address}/actuator/health/{name}");
-    let reply = ask(address, name)
-        .map_err(|error| Error::Probe(format!("{name}: no answer from {url}: {error}")))?;
-    match status(&reply) {
+    let response = request(address, name)
+        .map_err(|error| Error::Probe(format!("{name}: no response from {url}: {error}")))?;
+    match status(&response) {
         Some(200) => Ok(()),
         Some(status) => Err(Error::Probe(format!(
             "{name}: {} ({status})",
-            state(&reply)
+            state(&response)
         ))),
         None => Err(Error::Probe(format!(
-            "{name}: {url} did not answer in HTTP"
+            "{name}: {url} did not respond in HTTP"
         ))),
     }
 }
 
-/// Where a router that listens on `address` is reached from the same host. `::` is bound for both families.
+/// Returns the address on this host of a router that listens on `address`. A router on `::` listens on IPv4 as well.
 fn local(address: Option<IpAddr>) -> IpAddr {
     match address {
         None => Ipv4Addr::LOCALHOST.into(),
@@ -52,27 +53,27 @@ fn local(address: Option<IpAddr>) -> IpAddr {
     }
 }
 
-/// The reply as it was sent.
-fn ask(address: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
-    let end = Instant::now() + TIME;
-    let mut stream = TcpStream::connect_timeout(&address, TIME)?;
-    stream.set_write_timeout(Some(TIME))?;
-    // HTTP/1.0: the reply ends with the connection, and is never chunked.
-    let request = format!(
+/// Sends the request and returns the response as it was received.
+fn request(address: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + TIMEOUT;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    // With HTTP/1.0 the response ends with the connection and is never chunked.
+    let head = format!(
         "GET /actuator/health/{name} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n"
     );
-    stream.write_all(request.as_bytes())?;
-    let mut reply = Vec::new();
+    stream.write_all(head.as_bytes())?;
+    let mut response = Vec::new();
     let mut chunk = [0; 4096];
-    while reply.len() < MAX_REPLY {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+    while response.len() < MAX_RESPONSE {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        stream.set_read_timeout(Some(left))?;
+        stream.set_read_timeout(Some(remaining))?;
         match stream.read(&mut chunk) {
             Ok(0) => break,
-            Ok(length) => reply.extend_from_slice(&chunk[..length]),
+            Ok(length) => response.extend_from_slice(&chunk[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::ErrorKind::TimedOut.into());
@@ -80,12 +81,12 @@ fn ask(address: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
             Err(error) => return Err(error),
         }
     }
-    Ok(reply)
+    Ok(response)
 }
 
-/// The status of an HTTP reply.
-fn status(reply: &[u8]) -> Option<u16> {
-    let line = std::str::from_utf8(reply.split(|byte| *byte == b'\r').next()?).ok()?;
+/// Returns the status code of an HTTP response.
+fn status(response: &[u8]) -> Option<u16> {
+    let line = std::str::from_utf8(response.split(|byte| *byte == b'\r').next()?).ok()?;
     let mut words = line.split(' ');
     words
         .next()
@@ -93,17 +94,17 @@ fn status(reply: &[u8]) -> Option<u16> {
     words.next()?.parse().ok()
 }
 
-/// The `status` in a health reply's body, with its reason where it gives one; else "unexpected reply".
-fn state(reply: &[u8]) -> String {
-    let body = reply
+/// Returns the `status` of a health response, with its reason if there is one, or "unexpected response".
+fn state(response: &[u8]) -> String {
+    let body = response
         .windows(4)
         .position(|bytes| bytes == b"\r\n\r\n")
-        .map_or(&[][..], |end| &reply[end + 4..]);
+        .map_or(&[][..], |end| &response[end + 4..]);
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     match (body["status"].as_str(), body["details"]["reason"].as_str()) {
         (Some(status), Some(reason)) => format!("{status}, {reason}"),
         (Some(status), None) => status.to_owned(),
-        (None, _) => "unexpected reply".to_owned(),
+        (None, _) => "unexpected response".to_owned(),
     }
 }
 
@@ -115,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// What a probe says to a server that answers its one client with `reply`; `{port}` in `expected` is the server's.
+    /// Probes a server that sends `reply` to its only client; `{port}` in `expected` stands for the port of the server.
     #[track_caller]
     fn check(address: &str, probe: Probe, reply: &[u8], expected: Result<(), &str>) {
         let listener = TcpListener::bind((address, 0)).unwrap();
@@ -132,7 +133,7 @@ mod tests {
                 stream.read_exact(&mut request).unwrap();
                 assert_eq!(&request, b"GET /actuator/health");
                 stream.write_all(reply).unwrap();
-                // Read to the end: closing over unread bytes would reset the connection.
+                // Closing a connection with unread bytes would reset it, so read to the end.
                 stream.shutdown(std::net::Shutdown::Write).unwrap();
                 stream.read_to_end(&mut Vec::new()).unwrap();
             });
@@ -169,10 +170,10 @@ mod tests {
             "127.0.0.1",
             Probe::Liveness,
             b"HTTP/1.1 404 Not Found\r\n\r\n",
-            Err("liveness: unexpected reply (404)"),
+            Err("liveness: unexpected response (404)"),
         );
         let text =
-            "liveness: http://127.0.0.1:{port}/actuator/health/liveness did not answer in HTTP";
+            "liveness: http://127.0.0.1:{port}/actuator/health/liveness did not respond in HTTP";
         for noise in [
             &b""[..],
             b"\xff",
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn over_ipv6() {
-        // A host without IPv6 has nothing to test here.
+        // A host without IPv6 cannot run this test.
         if TcpListener::bind(("::1", 0)).is_ok() {
             check("::1", Probe::Liveness, b"HTTP/1.1 200 OK\r\n\r\n", Ok(()));
             check("::", Probe::Liveness, b"HTTP/1.1 200 OK\r\n\r\n", Ok(()));
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there() {
+    fn no_listener() {
         let port = TcpListener::bind(("127.0.0.1", 0))
             .unwrap()
             .local_addr()
@@ -207,7 +208,7 @@ mod tests {
         };
         let text = run(&settings, Probe::Readiness).unwrap_err().to_string();
         let expected = format!(
-            "readiness: no answer from http://127.0.0.1:{port}/actuator/health/readiness: "
+            "readiness: no response from http://127.0.0.1:{port}/actuator/health/readiness: "
         );
         assert!(text.starts_with(&expected), "{text}");
         let settings = ActuatorSettings {
@@ -217,7 +218,7 @@ mod tests {
         let text = run(&settings, Probe::Liveness).unwrap_err().to_string();
         assert_eq!(
             text,
-            "liveness: server.port is 0, so the router's port is not known"
+            "liveness: server.port is 0, so the port of the router is unknown"
         );
     }
 }

@@ -99,7 +99,7 @@ fn a_probe_of_nobody() {
         &["probe", &format!("--server.port={port}")],
         1,
         "",
-        &["readiness: no answer from http://127.0.0.1:"],
+        &["readiness: no response from http://127.0.0.1:"],
     );
     check(
         &["probe", "health"],
