@@ -1,5 +1,5 @@
-"""Makes tables and a plot of the results of measure.py: writes table.md and bench.svg beside results.json, and adds ratios to it. Started by
-tests/bench/run; with --readme it prints the table for the documentation. Needs only Python's standard library."""
+"""Makes tables and a plot of the results of measure.py: writes table.md and bench.svg beside results.json, and adds ratios to it. Started
+by tests/bench/run; with --readme it prints the table for the documentation. Needs only Python's standard library."""
 
 import json
 import math

@@ -1,5 +1,5 @@
-"""A minimal Kafka client for measure.py, with the standard library only: topics, offsets, a fast producer of prepared batches, and a reader of
-samples. One broker, no compression; every error raises WireError with the topic's name."""
+"""A minimal Kafka client for measure.py, with the standard library only: topics, offsets, a fast producer of prepared batches, and a reader
+of samples. One broker, no compression; every error raises WireError with the topic's name."""
 
 import random
 import socket

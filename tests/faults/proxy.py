@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""The network between router and broker, and its faults.
+"""A TCP proxy between router and broker that simulates faults of the network.
 
     proxy.py TARGET_PORT
 
-prints two ports: the first one leads to the target, the second one takes one mode a connection, as a line, and answers it:
+prints two ports: connections to the first one are forwarded to the target; the second one accepts one mode per connection, as a line:
 
-    pass          as a good network
-    cut           connections end, and new ones are refused
-    half-open     connections stay, and what is sent on them is swallowed; for good, since what was lost of a stream cannot follow later
-    delay MS      what is sent arrives so much later
-    rate BYTES    so many bytes a second in each direction, all connections together
-    loss PERCENT  so much of what is sent comes 200 ms late, and all behind it: what TCP makes of a lost packet where it finds out by its timer
+    pass          forwards everything
+    cut           closes connections and refuses new ones
+    half-open     keeps connections open and discards data; for good, because a stream cannot continue after lost bytes
+    delay MS      delays data
+    rate BYTES    limits the bytes per second in each direction, for all connections together
+    loss PERCENT  delays a share of the data, and all data behind it, by 200 ms, as TCP does after a retransmission timeout
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Network:
             return
         both = {writer, up_writer}
         self.connections |= both
-        connection = {"swallowed": False}
+        connection = {"discards": False}
         try:
             await asyncio.gather(
                 self.forward(reader, up_writer, "up", connection), self.forward(up_reader, writer, "down", connection)
@@ -55,7 +55,7 @@ class Network:
                 end.transport.abort()
 
     async def forward(self, reader, writer, direction, connection):
-        """Passes on what comes, in order; the end of one direction ends the connection."""
+        """Forwards data in order; the end of one direction ends the connection."""
         loop = asyncio.get_running_loop()
         chunks = asyncio.Queue(maxsize=64)
         sender = asyncio.ensure_future(self.send(chunks, writer, direction, connection))
@@ -70,23 +70,23 @@ class Network:
     async def send(self, chunks, writer, direction, connection):
         loop = asyncio.get_running_loop()
         while True:
-            came, data = await chunks.get()
+            received_at, data = await chunks.get()
             mode, value = self.mode, self.value
             wait = 0
             if mode == "delay":
-                wait = came + value / 1000 - loop.time()
+                wait = received_at + value / 1000 - loop.time()
             elif mode == "loss" and random.random() < value / 100:
                 wait = RETRANSMISSION
             elif mode == "rate":
-                # One line for all: each chunk has its turn when those before it are through.
+                # One queue for all connections: a chunk is sent after those before it.
                 self.free_at[direction] = max(self.free_at[direction], loop.time()) + len(data) / value
                 wait = self.free_at[direction] - loop.time()
             if wait > 0:
                 await asyncio.sleep(wait)
             if self.mode == "half-open":
-                connection["swallowed"] = True
-            if connection["swallowed"]:
-                # Not even the end gets through.
+                connection["discards"] = True
+            if connection["discards"]:
+                # The end of the stream is discarded too.
                 continue
             if not data:
                 writer.transport.abort() if writer.transport.is_closing() else writer.close()

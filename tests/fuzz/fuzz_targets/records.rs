@@ -1,4 +1,4 @@
-//! See `parity_router::fuzz::records`.
+//! Fuzzes `parity_router::fuzz::records`, the parsers of record batches.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| parity_router::fuzz::records(bytes));

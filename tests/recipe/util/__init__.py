@@ -1,1 +1,1 @@
-"""The modules that the recipe's script imports and the recipe's text does not show: ours, as that text describes them."""
+"""The modules that the recipe's script imports and that the recipe's text only describes, written after that description."""

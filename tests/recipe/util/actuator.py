@@ -1,5 +1,5 @@
 class Actuator:
-    """Serves nothing: no probe asks here, and its port 8080 could be taken."""
+    """Serves nothing: the suite sends no probes, and the port 8080 may be in use."""
 
     @staticmethod
     def start(port, info):

@@ -11,9 +11,9 @@ def get_env_info():
 
 
 def get_channel_topic(channel):
-    """The first of the arguments --name=value with this channel's name."""
+    """Returns the value of the first argument that sets this channel's destination."""
     name = "spring.cloud.stream.bindings." + channel + ".destination="
     for argument in sys.argv[1:]:
         if argument.lstrip("-").startswith(name):
             return argument.lstrip("-")[len(name) :]
-    raise SystemExit("no argument --" + name)
+    raise SystemExit("the argument --" + name + " is missing")

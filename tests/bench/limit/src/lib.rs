@@ -1,31 +1,31 @@
-//! What the bench suite's programs know of Kafka's protocol: requests, record batches (message format v2), and nothing that costs more
-//! than it must. `limit` and `latency` use it; it is no client: one broker, no compression, and what is malformed ends the program.
+//! The part of Kafka's protocol that the bench suite's programs `limit` and `latency` need: requests and record batches (message format
+//! v2), at the lowest cost. It is not a client: one broker, no compression, and malformed data ends the program.
 
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// What can go wrong here ends the program.
+/// Every error ends the program.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A batch's bytes before its first record.
-const BATCH_HEAD: usize = 61;
-/// What a batch's checksum covers starts here.
-const CHECKED: usize = 21;
-/// One fetch answers with at most so many bytes.
+/// Size of a batch's header, before its first record.
+const BATCH_HEADER: usize = 61;
+/// Offset in a batch from which on its checksum covers it.
+const CHECKSUM_START: usize = 21;
+/// Maximum bytes of a fetch response.
 const FETCH_BYTES: i32 = 4 << 20;
-/// A fetch waits so long, in milliseconds, for a first record.
+/// Milliseconds that a fetch waits for a first record.
 const FETCH_WAIT: i32 = 100;
 
-/// The environment's variable, or why there is none.
+/// Returns a variable of the environment.
 pub fn variable(name: &str) -> Result<String> {
     std::env::var(name).map_err(|error| format!("{name}: {error}").into())
 }
 
-/// A connection to the broker. Answers come in the order of the requests.
+/// A connection to the broker. Responses arrive in the order of the requests.
 pub struct Connection {
     stream: TcpStream,
-    answer: Vec<u8>,
+    response: Vec<u8>,
 }
 
 impl Connection {
@@ -35,19 +35,19 @@ impl Connection {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
-            answer: Vec::new(),
+            response: Vec::new(),
         })
     }
 
-    /// The same connection for another thread: one sends, the other receives.
+    /// Returns the same connection for another thread: one sends, the other receives.
     pub fn share(&self) -> Result<Self> {
         Ok(Self {
             stream: self.stream.try_clone()?,
-            answer: Vec::new(),
+            response: Vec::new(),
         })
     }
 
-    /// Asks for the records of the topic's partition 0 from this offset on (Fetch, version 4).
+    /// Requests the records of the topic's partition 0 from an offset on (Fetch, version 4).
     pub fn send_fetch(&mut self, topic: &str, offset: i64) -> Result<()> {
         let mut request = Request::new(1, 4);
         request.i32(-1);
@@ -65,22 +65,22 @@ impl Connection {
         Ok(())
     }
 
-    /// The batches that a fetch was answered with; the last one can be cut off.
+    /// Returns the batches of a fetch response, the last of which can be incomplete.
     pub fn receive_fetch(&mut self) -> Result<&[u8]> {
-        let answer = self.receive()?;
-        // Correlation, throttle time, one topic.
+        let response = self.receive()?;
+        // Correlation id, throttle time, number of topics.
         let mut at = 12;
-        at += 2 + usize::try_from(i16_at(answer, at))?;
-        // One partition, its number.
+        at += 2 + usize::try_from(i16_at(response, at))?;
+        // Number of partitions, partition index.
         at += 8;
-        check(i16_at(answer, at))?;
-        // High watermark, last stable offset, no aborted transactions.
+        check(i16_at(response, at))?;
+        // High watermark, last stable offset, number of aborted transactions.
         at += 2 + 8 + 8 + 4;
-        let length = usize::try_from(i32_at(answer, at))?;
-        Ok(&answer[at + 4..at + 4 + length])
+        let length = usize::try_from(i32_at(response, at))?;
+        Ok(&response[at + 4..at + 4 + length])
     }
 
-    /// Writes a batch to the topic's partition 0, to be acknowledged by all replicas (Produce, version 3).
+    /// Sends a batch to the topic's partition 0 with acks=all (Produce, version 3).
     pub fn send_produce(&mut self, topic: &str, batch: &[u8]) -> Result<()> {
         let mut request = Request::new(0, 3);
         request.i16(-1);
@@ -96,32 +96,32 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for a batch's acknowledgement.
+    /// Waits for the acknowledgement of a batch.
     pub fn receive_produce(&mut self) -> Result<()> {
-        let answer = self.receive()?;
-        // Correlation, one topic, its name, one partition, its number.
+        let response = self.receive()?;
+        // Correlation id, number of topics, topic, number of partitions, partition index.
         let mut at = 8;
-        at += 2 + usize::try_from(i16_at(answer, at))? + 8;
-        check(i16_at(answer, at))
+        at += 2 + usize::try_from(i16_at(response, at))? + 8;
+        check(i16_at(response, at))
     }
 
     fn receive(&mut self) -> Result<&[u8]> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
         let length = usize::try_from(i32::from_be_bytes(length))?;
-        // It only grows: what is cut off would be made zero again each time.
-        if self.answer.len() < length {
-            self.answer.resize(length, 0);
+        // It never shrinks: bytes that were cut off would have to be zeroed again.
+        if self.response.len() < length {
+            self.response.resize(length, 0);
         }
-        self.stream.read_exact(&mut self.answer[..length])?;
-        Ok(&self.answer[..length])
+        self.stream.read_exact(&mut self.response[..length])?;
+        Ok(&self.response[..length])
     }
 }
 
 fn check(code: i16) -> Result<()> {
     match code {
         0 => Ok(()),
-        code => Err(format!("the broker answers with error {code}").into()),
+        code => Err(format!("the broker responds with error {code}").into()),
     }
 }
 
@@ -158,7 +158,7 @@ impl Request {
         self.0.extend(value.as_bytes());
     }
 
-    /// The request's bytes, when so many more follow.
+    /// Returns the request's bytes; `more` bytes follow them.
     fn finish(&mut self, more: usize) -> &[u8] {
         let length = (self.0.len() - 4 + more) as i32;
         self.0[..4].copy_from_slice(&length.to_be_bytes());
@@ -180,9 +180,9 @@ fn i64_at(bytes: &[u8], at: usize) -> i64 {
     i64::from_be_bytes(value)
 }
 
-/// The next whole batch of a fetch's, taken off its front.
+/// Takes the next complete batch from the front of a fetch response.
 pub fn next_batch<'a>(batches: &mut &'a [u8]) -> Option<Batch<'a>> {
-    if batches.len() < BATCH_HEAD {
+    if batches.len() < BATCH_HEADER {
         return None;
     }
     let length = 12 + i32_at(batches, 8) as usize;
@@ -191,38 +191,38 @@ pub fn next_batch<'a>(batches: &mut &'a [u8]) -> Option<Batch<'a>> {
     Some(Batch(bytes))
 }
 
-/// A batch as it was fetched.
+/// A fetched batch.
 pub struct Batch<'a>(&'a [u8]);
 
 impl<'a> Batch<'a> {
-    /// The offset behind its last record.
+    /// Returns the offset after its last record.
     pub fn next_offset(&self) -> i64 {
         i64_at(self.0, 0) + i64::from(i32_at(self.0, 23)) + 1
     }
 
-    /// Its records, once its checksum is seen to be right.
+    /// Returns its records after checking its checksum.
     pub fn records(&self) -> Result<Records<'a>> {
-        if i32_at(self.0, 17) as u32 != crc32c::crc32c(&self.0[CHECKED..]) {
+        if i32_at(self.0, 17) as u32 != crc32c::crc32c(&self.0[CHECKSUM_START..]) {
             return Err("a batch's checksum is wrong".into());
         }
         Ok(Records {
             bytes: self.0,
-            at: BATCH_HEAD,
+            at: BATCH_HEADER,
             left: i32_at(self.0, 57),
             base_timestamp: i64_at(self.0, 27),
         })
     }
 }
 
-/// A record, still in its batch.
+/// A view of a record in its batch.
 pub struct Record<'a> {
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// The key, where there is one.
+    /// The key, if the record has one.
     pub key: Option<&'a [u8]>,
-    /// The value; empty where there is none.
+    /// The value; empty if the record has none.
     pub value: &'a [u8],
-    /// The headers as they are encoded, their number before them.
+    /// The encoded headers, beginning with their number.
     pub headers: &'a [u8],
 }
 
@@ -247,7 +247,7 @@ impl<'a> Iterator for Records<'a> {
         let mut at = self.at;
         let length = read_varint(bytes, &mut at) as usize;
         let end = at + length;
-        // The attributes: no bit of them is in use.
+        // The attributes, of which no bit is used.
         at += 1;
         let timestamp = self.base_timestamp + read_varint(bytes, &mut at);
         read_varint(bytes, &mut at);
@@ -306,7 +306,7 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-/// A batch that is being made.
+/// A batch under construction.
 pub struct NewBatch {
     bytes: Vec<u8>,
     count: i32,
@@ -315,11 +315,11 @@ pub struct NewBatch {
 }
 
 impl NewBatch {
-    /// An empty one that has room for a batch of `capacity` bytes; `bytes`, of an earlier batch, saves allocating them.
+    /// Returns an empty batch with room for `capacity` bytes; reuses the buffer `bytes` of an earlier batch.
     pub fn new(mut bytes: Vec<u8>, capacity: usize) -> Self {
         bytes.clear();
         bytes.reserve(capacity);
-        bytes.resize(BATCH_HEAD, 0);
+        bytes.resize(BATCH_HEADER, 0);
         Self {
             bytes,
             count: 0,
@@ -328,17 +328,17 @@ impl NewBatch {
         }
     }
 
-    /// Whether it has no record yet.
+    /// True if it has no record.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Bytes so far.
+    /// Size in bytes so far.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Appends the record, with the prefix before its value.
+    /// Appends a record with a prefix before its value.
     #[inline(always)]
     pub fn push(&mut self, record: &Record<'_>, prefix: &[u8]) {
         if self.count == 0 {
@@ -375,7 +375,7 @@ impl NewBatch {
         self.count += 1;
     }
 
-    /// The batch's bytes, its head filled in.
+    /// Completes the header and returns the bytes.
     pub fn finish(mut self) -> Vec<u8> {
         let bytes = &mut self.bytes;
         let length = (bytes.len() - 12) as i32;
@@ -385,10 +385,10 @@ impl NewBatch {
         bytes[23..27].copy_from_slice(&(self.count - 1).to_be_bytes());
         bytes[27..35].copy_from_slice(&self.base_timestamp.to_be_bytes());
         bytes[35..43].copy_from_slice(&self.max_timestamp.to_be_bytes());
-        // No producer id, epoch and sequence: not idempotent.
+        // No producer id, epoch and sequence number: not idempotent.
         bytes[43..57].fill(0xff);
         bytes[57..61].copy_from_slice(&self.count.to_be_bytes());
-        let checksum = crc32c::crc32c(&bytes[CHECKED..]);
+        let checksum = crc32c::crc32c(&bytes[CHECKSUM_START..]);
         bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
         self.bytes
     }

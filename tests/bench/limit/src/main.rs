@@ -1,17 +1,17 @@
-//! The limit: what routing one partition costs when records are never taken out of their batches. A yardstick that the bench suite runs
-//! beside the router; neither a model of style nor a product (no group, no retries, one broker, uncompressed batches).
-//! Environment: BROKERS, IN, EVEN, ODD (topics that exist, one partition each), N records, FLUSH=1 to send on what each fetch brought.
-//! Behind N it waits for its end, so that what it took can still be read.
+//! The lower limit of the cost of routing one partition: records are never taken out of their batches. The bench suite compares the router
+//! with it; it is not usable otherwise (no group, no retries, one broker, uncompressed batches).
+//! Environment: BROKERS, IN, EVEN, ODD (existing topics with one partition), N (number of records), FLUSH=1 to send after each fetch.
+//! After N records it waits until it is killed, so that its CPU time and memory can still be read.
 
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use limit::{Connection, NewBatch, Record, Result, next_batch, variable};
 
-/// A batch goes on at this size: brokers take up to 1 MiB, and a record of 1 KiB must still fit.
+/// Size at which a batch is sent: brokers accept up to 1 MiB, and one more record of 1 KiB must fit.
 const BATCH_SIZE: usize = 900_000;
 const BATCH_CAPACITY: usize = 1 << 20;
-/// Batches on their way to a producer, and requests that it has not had acknowledged.
+/// Batches queued for a producer thread; and its requests in flight.
 const QUEUE: usize = 4;
 const IN_FLIGHT: usize = 3;
 
@@ -20,10 +20,10 @@ fn main() -> Result<()> {
     let input = variable("IN")?;
     let count: i64 = variable("N")?.parse()?;
     let flush = variable("FLUSH").is_ok();
-    let mut even = Lane::start(&broker, variable("EVEN")?, b"Even timestamp: ")?;
-    let mut odd = Lane::start(&broker, variable("ODD")?, b"Odd timestamp:")?;
+    let mut even = Output::start(&broker, variable("EVEN")?, b"Even timestamp: ")?;
+    let mut odd = Output::start(&broker, variable("ODD")?, b"Odd timestamp:")?;
     let mut connection = Connection::open(&broker)?;
-    // The next fetch is on its way while the last one's records are routed: two connections' worth of buffers, one connection.
+    // The next fetch is in flight while the records of the last one are routed: two sets of buffers, one connection.
     let mut reader = connection.share()?;
     let mut routed = 0;
     connection.send_fetch(&input, 0)?;
@@ -58,8 +58,8 @@ fn main() -> Result<()> {
     }
 }
 
-/// The way to one of the outputs.
-struct Lane {
+/// One of the outputs, with its producer thread.
+struct Output {
     prefix: &'static [u8],
     batch: NewBatch,
     batches: Sender<Vec<u8>>,
@@ -67,7 +67,7 @@ struct Lane {
     producer: JoinHandle<Result<()>>,
 }
 
-impl Lane {
+impl Output {
     fn start(broker: &str, topic: String, prefix: &'static [u8]) -> Result<Self> {
         let mut connection = Connection::open(broker)?;
         let (batches, received) = bounded::<Vec<u8>>(QUEUE);
@@ -76,7 +76,7 @@ impl Lane {
             let mut in_flight = 0;
             for batch in received {
                 connection.send_produce(&topic, &batch)?;
-                // Full is as good: then there are enough.
+                // If the channel is full, there are enough empty buffers.
                 let _ = give_back.try_send(batch);
                 in_flight += 1;
                 if in_flight >= IN_FLIGHT {
@@ -118,8 +118,6 @@ impl Lane {
 
     fn finish(self) -> Result<()> {
         drop(self.batches);
-        self.producer
-            .join()
-            .map_err(|_| "a producer has panicked")?
+        self.producer.join().map_err(|_| "a producer panicked")?
     }
 }

@@ -1,8 +1,8 @@
-// The router as one would write it with franz-go: the peer that the bench suite measures beside ours.
+// A router written with franz-go, which the bench suite compares with ours.
 //
-// At least once, as its documentation has it: a group consumer with autocommit of what is marked, marked only when it is acknowledged; at a
-// rebalance what is on its way is awaited and committed before the partitions go. The producer is idempotent with acks=all, its default.
-// Environment: BROKERS, GROUP, IN, EVEN, ODD. SIGTERM ends it, drained and committed.
+// At least once, as its documentation describes: a group consumer with autocommit of marked offsets, which are marked when the records are
+// acknowledged. In a rebalance, records in flight are awaited and committed before the partitions are revoked. The producer is idempotent
+// with acks=all, its default. Environment: BROKERS, GROUP, IN, EVEN, ODD. SIGTERM drains, commits and ends it.
 package main
 
 import (
@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// Records that one poll takes, and polls whose records are on their way at once.
-	maxPolled = 25_000
-	maxRounds = 4
+	// Records of one poll, and polls whose records are in flight at the same time.
+	maxPolled  = 25_000
+	maxBatches = 4
 )
 
 var (
@@ -35,8 +35,8 @@ func main() {
 	}
 }
 
-// What a poll brought: where its partitions stand behind it, once all of it is acknowledged.
-type round struct {
+// The records of one poll: the next offsets of their partitions, valid when all records are acknowledged.
+type pollBatch struct {
 	acknowledged sync.WaitGroup
 	next         map[string]map[int32]kgo.EpochOffset
 }
@@ -44,19 +44,19 @@ type round struct {
 type router struct {
 	client    *kgo.Client
 	even, odd string
-	rounds    chan *round
-	onTheWay  sync.WaitGroup
+	batches   chan *pollBatch
+	inFlight  sync.WaitGroup
 	fail      context.CancelCauseFunc
 }
 
 func run() error {
-	// What is on its way goes on when the polling is to stop, and ends only with a failure.
+	// Records in flight continue after the polling has stopped. Only a failure cancels them.
 	work, fail := context.WithCancelCause(context.Background())
 	defer fail(nil)
 	polling, stop := signal.NotifyContext(work, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 
-	r := &router{even: os.Getenv("EVEN"), odd: os.Getenv("ODD"), rounds: make(chan *round, maxRounds), fail: fail}
+	r := &router{even: os.Getenv("EVEN"), odd: os.Getenv("ODD"), batches: make(chan *pollBatch, maxBatches), fail: fail}
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(os.Getenv("BROKERS")),
 		kgo.ConsumerGroup(os.Getenv("GROUP")),
@@ -70,9 +70,9 @@ func run() error {
 			}
 		}),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		// What comes is sent on at once; under load batches fill while others are on their way.
+		// Records are sent at once; under load, batches fill while others are in flight.
 		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(maxPolled*maxRounds),
+		kgo.MaxBufferedRecords(maxPolled*maxBatches),
 	)
 	if err != nil {
 		return err
@@ -100,12 +100,12 @@ func run() error {
 	return r.drain(ending)
 }
 
-// Sends a poll's records on: the very same ones, with another topic and value.
+// Produces the records of a poll: the same objects, with another topic and value.
 func (r *router) route(ctx context.Context, fetches kgo.Fetches) {
-	polled := &round{next: make(map[string]map[int32]kgo.EpochOffset)}
+	polled := &pollBatch{next: make(map[string]map[int32]kgo.EpochOffset)}
 	done := func(_ *kgo.Record, err error) {
 		if err != nil {
-			// It stays without its acknowledgement, and so nothing from here on is marked.
+			// The batch stays unacknowledged, so that no later offset is marked.
 			r.fail(fmt.Errorf("producing: %w", err))
 			return
 		}
@@ -126,14 +126,14 @@ func (r *router) route(ctx context.Context, fetches kgo.Fetches) {
 	if len(polled.next) == 0 {
 		return
 	}
-	r.onTheWay.Add(1)
+	r.inFlight.Add(1)
 	select {
-	case r.rounds <- polled:
+	case r.batches <- polled:
 	case <-ctx.Done():
 		return
 	}
 	fetches.EachPartition(func(partition kgo.FetchTopicPartition) {
-		// One allocation for all values of a partition's.
+		// One allocation for all values of a partition.
 		size := 0
 		for _, record := range partition.Records {
 			size += len(evenPrefix) + len(record.Value)
@@ -161,25 +161,25 @@ func (r *router) route(ctx context.Context, fetches kgo.Fetches) {
 	})
 }
 
-// Marks what is acknowledged, poll after poll.
+// Marks acknowledged polls, in order.
 func (r *router) mark(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case polled := <-r.rounds:
+		case polled := <-r.batches:
 			polled.acknowledged.Wait()
 			r.client.MarkCommitOffsets(polled.next)
-			r.onTheWay.Done()
+			r.inFlight.Done()
 		}
 	}
 }
 
-// Waits for what is on its way, and commits.
+// Waits for the records in flight and commits.
 func (r *router) drain(ctx context.Context) error {
 	arrived := make(chan struct{})
 	go func() {
-		r.onTheWay.Wait()
+		r.inFlight.Wait()
 		close(arrived)
 	}()
 	select {

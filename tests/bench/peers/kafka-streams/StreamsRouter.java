@@ -11,8 +11,8 @@ import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThr
 import org.apache.kafka.streams.kstream.Branched;
 
 /**
- * The router in Kafka Streams' own words: one split, two branches. At least once, its default. Environment: BROKERS, GROUP, IN, EVEN, ODD;
- * LINGER in milliseconds.
+ * A router written with Kafka Streams, which the bench suite compares with ours: one split, two branches. At least once, its default.
+ * Environment: BROKERS, GROUP, IN, EVEN, ODD, LINGER in milliseconds.
  */
 public final class StreamsRouter {
     private static final byte[] EVEN = "Even timestamp: ".getBytes(StandardCharsets.US_ASCII);
@@ -33,7 +33,7 @@ public final class StreamsRouter {
         settings.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         settings.put(StreamsConfig.STATE_DIR_CONFIG, System.getProperty("java.io.tmpdir") + "/" + env("GROUP"));
-        // What Kafka's documentation says about throughput: larger batches and fetches, more records a poll, nothing measured for each record.
+        // As Kafka's documentation advises for throughput: larger batches and fetches, more records per poll, no metrics per record.
         settings.put(StreamsConfig.METRICS_RECORDING_LEVEL_CONFIG, "INFO");
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), 256 * 1024);
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), env("LINGER"));
@@ -53,7 +53,7 @@ public final class StreamsRouter {
         streams.start();
     }
 
-    /** 0, 1, or -1 for what is neither even nor odd. */
+    /** Returns 0 or 1; -1 if the value is neither even nor odd. */
     private static int parity(byte[] value) {
         if (value == null || value.length == 0) {
             return -1;
@@ -72,7 +72,7 @@ public final class StreamsRouter {
     private static String env(String name) {
         String value = System.getenv(name);
         if (value == null) {
-            throw new IllegalStateException("no variable " + name);
+            throw new IllegalStateException("the variable " + name + " is missing");
         }
         return value;
     }

@@ -1,7 +1,7 @@
-//! Measures what a router adds to a record's way: it sends records that hold the time of their sending at a steady rate, and reads them
-//! from the input topic and from both outputs, all by one clock. The bench suite runs it beside a router that is up.
-//! Environment: BROKERS, IN, EVEN, ODD (one partition each), IN_OFFSET, EVEN_OFFSET, ODD_OFFSET (where to read from), RATE (records a
-//! second), SECONDS, WARM_UP (seconds before those that count). It prints one line of JSON, times in microseconds.
+//! Measures the latency that a running router adds: sends records that contain the time of their sending, at a constant rate, and reads
+//! them from the input topic and from both outputs, with one clock.
+//! Environment: BROKERS, IN, EVEN, ODD (one partition each), IN_OFFSET, EVEN_OFFSET, ODD_OFFSET (start offsets), RATE (records per second),
+//! SECONDS, WARM_UP (seconds before those that are measured). Prints one line of JSON, times in microseconds.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use limit::{Connection, NewBatch, Record, Result, next_batch, variable};
 
-/// After the last record is sent, what has not come within this time is lost.
+/// Time after the last record was sent at which a record that has not arrived counts as lost.
 const PATIENCE: Duration = Duration::from_secs(20);
 const VALUE: usize = 17;
 
-/// When each record came, by the time at which it was sent: both in nanoseconds since the start.
-type Seen = HashMap<u64, u64>;
+/// Time at which each record arrived, by the time at which it was sent, both in nanoseconds since the start.
+type Arrivals = HashMap<u64, u64>;
 
 fn main() -> Result<()> {
     let broker = variable("BROKERS")?;
@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     let sent = send(&broker, rate, count, start)?;
     let mut seen = Vec::new();
     for reader in readers {
-        seen.push(reader.join().map_err(|_| "a reader has panicked")??);
+        seen.push(reader.join().map_err(|_| "a reader panicked")??);
     }
     let counted_from = warm_up * 1_000_000_000;
     let (mut at_input, mut at_output, mut added) = (Vec::new(), Vec::new(), Vec::new());
@@ -74,7 +74,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Sends at the times that are due, whether or not earlier records are acknowledged: a slow broker does not slow the clock.
+/// Sends each record when it is due, even if earlier ones are not acknowledged yet, so that a slow broker does not lower the rate.
 fn send(broker: &str, rate: u64, count: u64, start: Instant) -> Result<Vec<u64>> {
     let topic = variable("IN")?;
     let mut connection = Connection::open(broker)?;
@@ -108,11 +108,11 @@ fn send(broker: &str, rate: u64, count: u64, start: Instant) -> Result<Vec<u64>>
     }
     acknowledgements
         .join()
-        .map_err(|_| "the producer has panicked")??;
+        .map_err(|_| "the producer panicked")??;
     Ok(sent)
 }
 
-/// Reads until all readers of a side have seen `count` records together, or the deadline.
+/// Reads until all readers of a side together have `count` records, or until the deadline.
 fn read(
     mut connection: Connection,
     topic: &str,
@@ -121,8 +121,8 @@ fn read(
     deadline: Instant,
     seen_by_side: &AtomicU64,
     count: u64,
-) -> Result<Seen> {
-    let mut seen = Seen::with_capacity(count as usize);
+) -> Result<Arrivals> {
+    let mut seen = Arrivals::with_capacity(count as usize);
     while seen_by_side.load(Ordering::Relaxed) < count && Instant::now() < deadline {
         connection.send_fetch(topic, offset)?;
         let mut batches = connection.receive_fetch()?;
@@ -134,7 +134,7 @@ fn read(
                 let stamp = std::str::from_utf8(digits)
                     .ok()
                     .and_then(|digits| digits.parse().ok());
-                // The first one counts, and what is not a stamp is from before: how the router was seen to be up.
+                // Only the first copy counts. A value without a time is one that was sent to see that the router is up.
                 if let Some(stamp) = stamp
                     && seen.insert(stamp, now).is_none()
                 {

@@ -21,8 +21,9 @@ import org.springframework.messaging.Message;
 import org.springframework.messaging.support.MessageBuilder;
 
 /**
- * The router in Spring Cloud Stream's own words: a consumer of batches, and StreamBridge to both outputs. At least once: each batch is
- * flushed, and fails with what could not be sent, before its offsets are committed. Settings: application.properties.
+ * A router written with Spring Cloud Stream, which the bench suite compares with ours: a batch consumer, and StreamBridge to both outputs.
+ * At least once: each batch is flushed, and fails if a record could not be sent, before its offsets are committed. Its settings are in
+ * application.properties.
  */
 @SpringBootApplication
 public class SpringRouter {
@@ -62,12 +63,12 @@ public class SpringRouter {
             templates.values().forEach(KafkaTemplate::flush);
             Exception failed = failure.getAndSet(null);
             if (failed != null) {
-                throw new IllegalStateException("not all of a batch was sent", failed);
+                throw new IllegalStateException("a record of the batch was not sent", failed);
             }
         };
     }
 
-    /** The producers behind the bindings, so that they can be flushed and tell what could not be sent. */
+    /** Collects the producers of the bindings, which are flushed and report failed records. */
     @Bean
     ProducerMessageHandlerCustomizer<KafkaProducerMessageHandler<Object, Object>> producers() {
         return (handler, destination) -> templates.put(destination, watched(handler.getKafkaTemplate()));
