@@ -339,7 +339,11 @@ mod tests {
 
         /// Lines that resemble a request reach more code than random bytes; bytes behind a complete request do not change the result.
         #[test]
-        fn any_lines(line in "[A-Z]{0,4} ?[/a-z?%]{0,9} ?HTTP/[0-9].[0-9]", fields in prop::collection::vec("[ -~\u{e9}\t]{0,30}", 0..6), rest in any::<Vec<u8>>()) {
+        fn any_lines(
+            line in "[A-Z]{0,4} ?[/a-z?%]{0,9} ?HTTP/[0-9].[0-9]",
+            fields in prop::collection::vec("[ -~\u{e9}\t]{0,30}", 0..6),
+            rest in any::<Vec<u8>>(),
+        ) {
             let mut input = format!("{line}\r\n{}\r\n\r\n", fields.join("\r\n")).into_bytes();
             let before = parse(&input);
             input.extend(rest);
@@ -349,7 +353,12 @@ mod tests {
         }
 
         #[test]
-        fn a_full_buffer_is_never_partial(input in prop::collection::vec(prop::sample::select(b"GET /\r\n: HTTP/1.1".to_vec()), MAX_REQUEST..=MAX_REQUEST)) {
+        fn a_full_buffer_is_never_partial(
+            input in prop::collection::vec(
+                prop::sample::select(b"GET /\r\n: HTTP/1.1".to_vec()),
+                MAX_REQUEST..=MAX_REQUEST,
+            ),
+        ) {
             prop_assert_ne!(parse(&input), "partial");
         }
     }

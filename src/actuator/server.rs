@@ -46,7 +46,8 @@ pub(super) fn run(
     };
     while !ended.load(Relaxed) {
         let is_accepting = !std::mem::take(&mut server.pause_accepting);
-        if server.poll(is_accepting)? {
+        server.poll(is_accepting)?;
+        if is_accepting {
             server.accept()?;
         }
     }
@@ -65,8 +66,8 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Waits for events, and advances each connection that has one or is expired. Returns whether there are clients to accept.
-    fn poll(&mut self, is_accepting: bool) -> io::Result<bool> {
+    /// Waits for events, of the listener if `is_accepting`, and advances each connection that has one or is expired.
+    fn poll(&mut self, is_accepting: bool) -> io::Result<()> {
         let has_pipelined_request = |connection: &Connection| connection.has_pipelined_request();
         let timeout = if self.connections.iter().any(has_pipelined_request) {
             Duration::ZERO
@@ -97,7 +98,7 @@ impl Server<'_> {
             }
         }
         self.remove_closed();
-        Ok(is_accepting && has_event.last() == Some(&true))
+        Ok(())
     }
 
     /// Removes closed connections, and passes on requests to stop.
@@ -120,16 +121,22 @@ impl Server<'_> {
                 }
                 Err(error) => error,
             };
-            match AcceptError::classify(&error) {
-                AcceptError::NoClient => return Ok(()),
-                AcceptError::ClientLost => {}
-                AcceptError::NoDescriptor if !self.connections.is_empty() => self.close_oldest(),
-                AcceptError::NoDescriptor | AcceptError::Transient => {
+            match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN) => return Ok(()),
+                // This client has closed its connection; others may be waiting.
+                Some(Errno::CONNABORTED) => {}
+                // The limit of open files is reached, of the process or of the host: close a connection and accept again.
+                Some(Errno::MFILE | Errno::NFILE) if !self.connections.is_empty() => {
+                    self.close_oldest();
+                }
+                // The socket cannot accept connections, and waiting does not change that.
+                Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK) => return Err(error),
+                // Memory, network or firewall (accept(2), "Error handling").
+                _ => {
                     self.warn(&error);
                     self.pause_accepting = true;
                     return Ok(());
                 }
-                AcceptError::Fatal => return Err(error),
             }
         }
         Ok(())
@@ -185,61 +192,9 @@ impl Server<'_> {
     }
 }
 
-/// Classes of errors of accept(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AcceptError {
-    /// No client is waiting.
-    NoClient,
-    /// The client has closed its connection; others may be waiting.
-    ClientLost,
-    /// The limit of open files of the process or the host is reached.
-    NoDescriptor,
-    /// The kernel cannot accept now: memory, network, firewall (accept(2), "Error handling").
-    Transient,
-    /// The socket cannot accept connections, and waiting does not change that.
-    Fatal,
-}
-
-impl AcceptError {
-    fn classify(error: &io::Error) -> Self {
-        match Errno::from_io_error(error) {
-            Some(Errno::AGAIN) => Self::NoClient,
-            Some(Errno::CONNABORTED | Errno::INTR) => Self::ClientLost,
-            Some(Errno::MFILE | Errno::NFILE) => Self::NoDescriptor,
-            Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT) => {
-                Self::Fatal
-            }
-            _ => Self::Transient,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(error: Errno, expected: AcceptError) {
-        assert_eq!(AcceptError::classify(&error.into()), expected, "{error}");
-    }
-
-    #[test]
-    fn errors_of_accept_are_classified() {
-        check(Errno::AGAIN, AcceptError::NoClient);
-        check(Errno::CONNABORTED, AcceptError::ClientLost);
-        check(Errno::INTR, AcceptError::ClientLost);
-        check(Errno::MFILE, AcceptError::NoDescriptor);
-        check(Errno::NFILE, AcceptError::NoDescriptor);
-        check(Errno::NOMEM, AcceptError::Transient);
-        check(Errno::PERM, AcceptError::Transient);
-        check(Errno::NETDOWN, AcceptError::Transient);
-        check(Errno::INVAL, AcceptError::Fatal);
-        check(Errno::BADF, AcceptError::Fatal);
-        assert_eq!(
-            AcceptError::classify(&io::Error::other("no number")),
-            AcceptError::Transient
-        );
-    }
 
     #[test]
     fn a_socket_that_cannot_accept_ends_the_server() {
