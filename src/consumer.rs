@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::client;
 use crate::client::Topics;
 use crate::client::settings::GroupId;
-use crate::client::{Batch, Bounds, Consumer, ConsumerEvent, Record};
+use crate::client::{Batch, Bounds, Consumer, ConsumerEvent, Polled, Record};
 use crate::counters::Outcome;
 use crate::error::Error;
 use crate::health::Health;
@@ -83,7 +83,7 @@ pub(crate) struct PollBatch {
 pub(crate) struct Progress {
     /// Which.
     pub(crate) partition: TopicPartition,
-    /// The offset where it stands after the poll_batch.
+    /// Offset of the next record to read after the poll batch: after its last record and the offsets skipped since.
     next: i64,
     /// Records that were read.
     pub(crate) read: u64,
@@ -100,6 +100,22 @@ impl PollBatch {
     /// The record that is being taken is for nobody.
     pub(crate) fn skip(&mut self, partition: TopicPartition) {
         self.of(partition).skipped += 1;
+    }
+
+    /// Counts a record that the handler has taken; the position of its partition is then the offset after it.
+    #[inline]
+    fn count(&mut self, record: &Record<'_>) {
+        self.records += 1;
+        let progress = self.of(record.partition);
+        progress.next = record.offset + 1;
+        progress.read += 1;
+    }
+
+    /// Advances the position of a partition over skipped offsets. It never goes back: a commit below records of this poll batch would
+    /// have them routed twice.
+    fn advance(&mut self, partition: TopicPartition, next: i64) {
+        let progress = self.of(partition);
+        progress.next = progress.next.max(next);
     }
 
     #[inline]
@@ -245,13 +261,10 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         let Self {
             consumer, handler, ..
         } = self;
-        let polled = consumer.poll(timeout, |record| {
-            match handler.take(&record, &mut poll_batch) {
+        let polled = consumer.poll(timeout, |polled| match polled {
+            Polled::Record(record) => match handler.take(&record, &mut poll_batch) {
                 Ok(flow) => {
-                    poll_batch.records += 1;
-                    let progress = poll_batch.of(record.partition);
-                    progress.next = record.offset + 1;
-                    progress.read += 1;
+                    poll_batch.count(&record);
                     if poll_batch.records < most {
                         flow
                     } else {
@@ -262,13 +275,12 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
                     failure = Some(error);
                     ControlFlow::Break(())
                 }
+            },
+            Polled::Position((partition, next)) => {
+                poll_batch.advance(partition, next);
+                ControlFlow::Continue(())
             }
         });
-        if failure.is_none() {
-            while let Some((partition, next)) = self.consumer.passed() {
-                poll_batch.of(partition).next = next;
-            }
-        }
         self.count(&poll_batch);
         self.handler.settle(&poll_batch)?;
         self.dispatch(poll_batch)?;
@@ -634,3 +646,6 @@ impl<C: Consumer, T: Handler> Reader<'_, C, T> {
         delivered.and(committed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,16 @@ impl Bounds {
     }
 }
 
+/// One item of a poll.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Polled<'a> {
+    /// The next record of a partition; its position is then the offset after the record.
+    Record(Record<'a>),
+    /// The position of a partition after skipped offsets, which have no record to deliver: control batches, aborted transactions, compacted
+    /// records.
+    Position(NextOffset),
+}
+
 /// A record on loan from a consumer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {
@@ -176,19 +186,16 @@ pub(crate) trait Consumer {
     /// most a few seconds each time.
     fn prepare(&mut self) -> Result<(), NotReady>;
 
-    /// Lends the records that are there, one after the other, waiting for the first one no longer than `timeout`. Ends early when the
-    /// taker is full, or when something happened that [`Consumer::event`] tells.
+    /// Delivers what has been fetched, waiting at most `timeout` for the first record. Returns early when `handle` breaks, or when there is
+    /// an event for [`Consumer::next_event`].
+    ///
+    /// Each partition is delivered in log order, so its position grows with every call of `handle`. If a partition is read again from an
+    /// earlier offset (its topic was recreated or truncated), that begins with a new poll.
     fn poll(
         &mut self,
         timeout: Duration,
-        take: impl FnMut(Record<'_>) -> ControlFlow<()>,
+        handle: impl FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error>;
-
-    /// A place that a partition has reached without a record to lend: what was there was compacted away, aborted, or a transaction's
-    /// marker. Each is told once, behind the poll that came by it.
-    fn passed(&mut self) -> Option<NextOffset> {
-        None
-    }
 
     /// Serves the group without lending records, and without waiting: where the taker is busy for longer. A client with threads of its
     /// own does that by itself.

@@ -14,7 +14,7 @@ use crate::client::Error;
 use crate::client::Topics;
 use crate::client::records::Headers;
 use crate::client::settings::{ClientSettings, GroupId, StartOffset, Subscription};
-use crate::client::{ConsumerEvent, NotReady, Record};
+use crate::client::{ConsumerEvent, NotReady, Polled, Record};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -256,7 +256,7 @@ impl crate::client::Consumer for Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
+        mut handle: impl FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         if self.paused {
             thread::sleep(timeout);
@@ -287,7 +287,7 @@ impl crate::client::Consumer for Consumer {
             if let Some(place) = places.get_mut(&record.partition) {
                 place.next = record.offset + 1;
             }
-            take(record)
+            handle(Polled::Record(record))
         });
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::client::records::HeadersBuffer;
 use crate::client::settings::{
     ClientSettings, GroupId, Isolation, StartOffset, Subscription, TopicSettings,
 };
-use crate::client::{ConsumerEvent, NotReady, Record, Timestamp};
+use crate::client::{ConsumerEvent, NotReady, Polled, Record, Timestamp};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -283,7 +283,7 @@ impl crate::client::Consumer for Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
+        mut handle: impl FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let mut wait = timeout;
         let mut error = None;
@@ -328,7 +328,7 @@ impl crate::client::Consumer for Consumer {
                 headers: headers.headers(),
             };
             taken = true;
-            if take(record) == ControlFlow::Break(()) {
+            if handle(Polled::Record(record)) == ControlFlow::Break(()) {
                 break;
             }
         }

@@ -31,7 +31,7 @@ use crate::client::settings::{ClientSettings, GroupId};
 use crate::client::settings::{
     GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription, TopicSettings,
 };
-use crate::client::{ConsumerEvent, NotReady, Record, Transaction};
+use crate::client::{ConsumerEvent, NotReady, Polled, Transaction};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// How long the group's coordinator may take to answer a farewell.
@@ -783,7 +783,7 @@ impl crate::client::Consumer for Consumer {
     fn poll(
         &mut self,
         timeout: Duration,
-        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
+        mut handle: impl FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let until = Instant::now() + timeout;
         loop {
@@ -792,7 +792,7 @@ impl crate::client::Consumer for Consumer {
                 return Ok(());
             }
             if self.fetcher.has_records() {
-                return self.fetcher.lend(&mut self.network, &mut take);
+                return self.fetcher.deliver(&mut self.network, &mut handle);
             }
             if Instant::now() >= until {
                 return Ok(());
@@ -800,10 +800,6 @@ impl crate::client::Consumer for Consumer {
             self.network
                 .wait(self.due().map_or(until, |due| due.min(until)));
         }
-    }
-
-    fn passed(&mut self) -> Option<NextOffset> {
-        self.fetcher.passed()
     }
 
     fn poll_group(&mut self) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use crate::client::Error;
 use crate::client::Topics;
 use crate::client::records::{BATCH_HEADER, BatchHeader, Found, RawRecord};
 use crate::client::settings::{ConsumerSettings, Isolation};
-use crate::client::{Record, Timestamp};
+use crate::client::{Polled, Record, Timestamp};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -59,6 +59,8 @@ struct RecordLocation {
     out_of_range: Option<i64>,
     /// Of what is told about that.
     resets: Throttle,
+    /// The offset was reset to an earlier one, and nothing has been fetched from there yet.
+    went_back: bool,
     /// The offset behind the last record that may be read, as its leader last told.
     end: i64,
 }
@@ -76,7 +78,6 @@ pub(super) struct Fetcher {
     /// The partition that the next request begins with: the broker fills an answer from the front.
     turn: Option<TopicPartition>,
     paused: bool,
-    passed: Vec<NextOffset>,
     window: Vec<u8>,
     warnings: Throttle,
 }
@@ -96,6 +97,8 @@ struct RecordSet {
     at: usize,
     /// The next offset that is wanted.
     next: i64,
+    /// It begins below what was fetched before it: a new poll begins with it.
+    went_back: bool,
     aborted: Aborted,
     open: Option<Open>,
 }
@@ -175,7 +178,6 @@ impl Fetcher {
             fetched: VecDeque::new(),
             turn: None,
             paused: false,
-            passed: Vec::new(),
             window: Vec::new(),
             warnings: Throttle::new(WARNING_INTERVAL),
         }
@@ -193,6 +195,7 @@ impl Fetcher {
                 broken: 0,
                 out_of_range: None,
                 resets: Throttle::new(WARNING_INTERVAL),
+                went_back: false,
                 end: 0,
             };
             self.places.insert(partition, place);
@@ -210,8 +213,6 @@ impl Fetcher {
                 .parts
                 .retain(|part| places.contains_key(&part.partition));
         }
-        self.passed
-            .retain(|(partition, _)| places.contains_key(partition));
     }
 
     /// Partitions that are read.
@@ -240,11 +241,6 @@ impl Fetcher {
     /// Lends nothing and fetches nothing until it is resumed.
     pub(super) fn pause(&mut self, paused: bool) {
         self.paused = paused;
-    }
-
-    /// A place reached without a record to lend.
-    pub(super) fn passed(&mut self) -> Option<NextOffset> {
-        self.passed.pop()
     }
 
     /// Partitions that wait for this question and may be asked about now; they count as asked.
@@ -305,6 +301,7 @@ impl Fetcher {
             return 0;
         };
         place.start = Start::At;
+        place.went_back |= offset < place.next;
         place.next = offset;
         log::debug!(
             "{}: read from offset {offset} on",
@@ -495,7 +492,8 @@ impl Fetcher {
                 };
                 let next = end_of(&records).unwrap_or(place.next);
                 let aborted = found.aborted_transactions.unwrap_or_default();
-                let part = RecordSet::new(partition, records, place.next, aborted);
+                let mut part = RecordSet::new(partition, records, place.next, aborted);
+                part.went_back = std::mem::take(&mut place.went_back);
                 place.next = place.next.max(next);
                 self.turn = Some(partition);
                 parts.push_back(part);
@@ -586,11 +584,12 @@ impl Fetcher {
         !self.paused && !self.fetched.is_empty()
     }
 
-    /// Lends records until the taker is full or none is left. Whoever was done with goes back to the network.
-    pub(super) fn lend<T>(
+    /// Delivers records until `handle` breaks or none is left; skipped offsets are delivered in their turn, as a position. Returns the buffers
+    /// of fully consumed fetches to the network for reuse.
+    pub(super) fn deliver<T>(
         &mut self,
         network: &mut Network<T>,
-        take: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
+        handle: &mut impl FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         if self.paused {
             return Ok(());
@@ -603,11 +602,18 @@ impl Fetcher {
                 continue;
             };
             let partition = part.partition;
+            if std::mem::take(&mut part.went_back) {
+                return Ok(());
+            }
             let before = part.next;
-            let walked = part.walk(self.settings.check_crcs, &mut self.window, take);
-            let (lent, next) = (walked.last, part.next);
-            if next > before && lent.is_none_or(|lent| lent + 1 < next) {
-                self.passed.push((partition, next));
+            let walked = part.walk(self.settings.check_crcs, &mut self.window, &mut |record| {
+                handle(Polled::Record(record))
+            });
+            let next = part.next;
+            // After a record that the handler broke at, the position is the offset after it.
+            let mut flow = ControlFlow::Continue(());
+            if next > before && walked.last.is_none_or(|last| last + 1 < next) {
+                flow = handle(Polled::Position((partition, next)));
             }
             match walked.end {
                 End::Full => return Ok(()),
@@ -621,6 +627,9 @@ impl Fetcher {
                     fetched.parts.pop_front();
                     self.broken(network, partition, next, reason)?;
                 }
+            }
+            if flow == ControlFlow::Break(()) {
+                return Ok(());
             }
         }
         Ok(())
@@ -728,6 +737,7 @@ impl RecordSet {
             records,
             at: 0,
             next,
+            went_back: false,
             aborted: Aborted::new(aborted),
             open: None,
         }
@@ -1028,12 +1038,14 @@ mod tests {
     )]
 
     use kafka_protocol::messages::ProducerId;
+    use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
     use proptest::prelude::*;
 
     use super::*;
     use crate::client::Headers;
     use crate::client::batch::Batch;
     use crate::client::records::HeaderFields;
+    use crate::client::settings::ConnectionSettings;
 
     const HERE: TopicPartition = TopicPartition {
         topic: 0,
@@ -1272,6 +1284,96 @@ mod tests {
             let like = Like { codec, ..like(0) };
             check_broken(&encode(like, b"\x0c\0\0\0\x01\x00\0", 2), 1, "");
         }
+    }
+
+    /// A fetcher that reads [`HERE`] and the connections that its responses came from.
+    struct Fetching {
+        fetcher: Fetcher,
+        network: Network<i32>,
+        metadata: Metadata,
+    }
+
+    impl Fetching {
+        fn new() -> Self {
+            let topics = Topics {
+                inputs: vec!["in".to_owned()],
+                outputs: Vec::new(),
+            };
+            let mut fetcher = Fetcher::new(&ConsumerSettings::default(), &topics, 1 << 20);
+            fetcher.add(&[HERE], Start::Reset);
+            Self {
+                fetcher,
+                network: Network::new(&ConnectionSettings::default(), None),
+                metadata: Metadata::new(&[], std::iter::empty()),
+            }
+        }
+
+        /// A fetch from `offset` on has this response.
+        fn respond(&mut self, offset: i64, partition: PartitionData) {
+            self.fetcher.under_way.insert(1, vec![(HERE, offset)]);
+            let topic = FetchableTopicResponse::default()
+                .with_topic(topic_name("in"))
+                .with_partitions(vec![partition.with_partition_index(HERE.partition)]);
+            let response = FetchResponse::default().with_responses(vec![topic]);
+            self.fetcher
+                .handle_response(
+                    &mut self.network,
+                    &mut self.metadata,
+                    1,
+                    response,
+                    Bytes::new(),
+                )
+                .unwrap();
+        }
+
+        fn fetched(&mut self, offset: i64, records: Vec<u8>) {
+            let records = Some(Bytes::from(records));
+            self.respond(offset, PartitionData::default().with_records(records));
+        }
+
+        /// The position after each item of one poll.
+        fn poll(&mut self) -> Vec<i64> {
+            let mut positions = Vec::new();
+            let mut handle = |polled: Polled<'_>| {
+                positions.push(match polled {
+                    Polled::Record(record) => record.offset + 1,
+                    Polled::Position((_, next)) => next,
+                });
+                ControlFlow::Continue(())
+            };
+            self.fetcher
+                .deliver(&mut self.network, &mut handle)
+                .unwrap();
+            positions
+        }
+    }
+
+    #[test]
+    fn positions_grow_within_a_poll() {
+        let mut fetching = Fetching::new();
+        fetching.fetcher.start_at(HERE, Some(0));
+        let transactional = Like {
+            attributes: 0x10,
+            producer: 1,
+            ..like(0)
+        };
+        let first = [batch(transactional, &["a"]), marker(1, 1, 1)].concat();
+        fetching.fetched(0, first);
+        fetching.fetched(2, batch(like(2), &["b", "c"]));
+        assert_eq!(fetching.poll(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_poll_ends_before_a_partition_goes_back() {
+        let mut fetching = Fetching::new();
+        fetching.fetcher.start_at(HERE, Some(10));
+        fetching.fetched(10, batch(like(10), &["a", "b"]));
+        let out_of_range = ResponseError::OffsetOutOfRange.code();
+        fetching.respond(12, PartitionData::default().with_error_code(out_of_range));
+        fetching.fetcher.start_at(HERE, Some(0));
+        fetching.fetched(0, batch(like(0), &["c"]));
+        assert_eq!(fetching.poll(), [11, 12]);
+        assert_eq!(fetching.poll(), [1]);
     }
 
     proptest! {
