@@ -3,12 +3,31 @@
 //! states are walked through to the last one, each once.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use super::*;
 
-/// Records of each partition. With two and two the walk takes five times as long, and finds no more.
-const RECORDS: [usize; 2] = [2, 1];
+/// An offset of a partition's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Record,
+    /// Nothing to deliver: a transaction's marker, a compacted record, or a record that is skipped on purpose.
+    Skipped,
+}
+
+/// The log of each partition, by offset. With one more record the search takes five times as long and finds nothing more.
+const LOGS: [&[Entry]; 2] = [
+    &[Entry::Record, Entry::Skipped, Entry::Record],
+    &[Entry::Record],
+];
+
+/// Returns the offsets of a partition's records, by its index, within a range of offsets.
+fn record_offsets(index: usize, offsets: Range<usize>) -> impl Iterator<Item = usize> {
+    offsets.filter(move |&offset| LOGS[index][offset] == Entry::Record)
+}
+
+/// Offsets of the longer log.
+const LONGEST: usize = 3;
 
 /// Rounds of a life, those that read something again among them.
 const ROUNDS: u64 = 3;
@@ -56,15 +75,18 @@ struct Partition {
     /// What the broker holds as committed.
     committed: usize,
     /// How often each record has reached the output.
-    written: [u8; RECORDS[0]],
+    written: [u8; LONGEST],
     /// What is committed is of a topic that is no more.
     stale: bool,
 }
 
 impl Partition {
-    /// The longest prefix of records that have reached the output.
-    fn delivered(&self) -> usize {
-        self.written.iter().take_while(|&&times| times > 0).count()
+    /// The end of the longest prefix of `log` whose records have all reached the output.
+    fn delivered(&self, log: &[Entry]) -> usize {
+        let entries = log.iter().zip(self.written);
+        entries
+            .take_while(|&(entry, times)| *entry == Entry::Skipped || times > 0)
+            .count()
     }
 }
 
@@ -90,7 +112,7 @@ impl World {
         let partition = Partition {
             position: Some(0),
             committed: 0,
-            written: [0; RECORDS[0]],
+            written: [0; LONGEST],
             stale: false,
         };
         Self {
@@ -124,7 +146,7 @@ impl World {
         next
     }
 
-    /// A poll_batch of the next records, none to two of each partition, each record for one of the outputs or skipped; the outputs are alike.
+    /// A poll batch of the next offsets of each partition, each record for one of the outputs; the outputs are alike.
     fn dispatches(&self, next: &mut Vec<Self>) {
         if self.poll_batches == ROUNDS {
             return;
@@ -133,7 +155,7 @@ impl World {
             let partition: &Partition = &self.partitions[index];
             partition
                 .position
-                .map_or(0, |position| RECORDS[index] - position)
+                .map_or(0, |position| LOGS[index].len() - position)
         };
         for (of_first, of_second) in (0..=left(0)).flat_map(|a| (0..=left(1)).map(move |b| (a, b)))
         {
@@ -141,14 +163,25 @@ impl World {
             if count == 0 {
                 continue;
             }
+            let records = self.records([of_first, of_second]);
             // With the first record in the second output it would be the same world.
-            for ways in (0..3_usize.pow(count as u32)).filter(|ways| ways % 3 != 1) {
+            for ways in (0..2_usize.pow(records)).filter(|ways| ways % 2 == 0) {
                 next.push(self.dispatch([of_first, of_second], ways));
             }
         }
     }
 
-    /// So many records of each partition; `ways` has a digit to the base of three for each of them: a output, or skipped.
+    /// How many records are among the next `counts` offsets of the partitions.
+    fn records(&self, counts: [usize; 2]) -> u32 {
+        let mut records = 0;
+        for (index, count) in counts.into_iter().enumerate() {
+            let position = self.partitions[index].position.unwrap_or_default();
+            records += record_offsets(index, position..position + count).count();
+        }
+        records as u32
+    }
+
+    /// A poll batch of `counts` offsets of the partitions; `ways` has one bit for each record: its output.
     fn dispatch(&self, counts: [usize; 2], mut ways: usize) -> Self {
         let mut world = self.clone();
         let mut outputs = [Vec::new(), Vec::new()];
@@ -157,12 +190,9 @@ impl World {
             let Some(position) = world.partitions[index].position.filter(|_| count > 0) else {
                 continue;
             };
-            for offset in position..position + count {
-                match outputs.get_mut(ways % 3) {
-                    Some(output) => output.push((index, offset)),
-                    None => world.write(&[(index, offset)]),
-                }
-                ways /= 3;
+            for offset in record_offsets(index, position..position + count) {
+                outputs[ways % 2].push((index, offset));
+                ways /= 2;
             }
             world.partitions[index].position = Some(position + count);
             ends.push((PARTITIONS[index], (position + count) as i64));
@@ -238,10 +268,10 @@ impl World {
                 continue;
             }
             let start = partition.start();
-            for further in start..=RECORDS[index].min(start + 1) {
+            for further in start..=LOGS[index].len().min(start + 1) {
                 let mut world = self.clone();
                 world.generation += 1;
-                for offset in start..further {
+                for offset in record_offsets(index, start..further) {
                     world.write(&[(index, offset)]);
                 }
                 let other = &mut world.partitions[index];
@@ -261,7 +291,7 @@ impl World {
             let mut world = self.clone();
             world.remade = true;
             for partition in &mut world.partitions {
-                partition.written = [0; RECORDS[0]];
+                partition.written = [0; LONGEST];
                 partition.stale = true;
                 // Out of range, so that it begins where a new group does.
                 partition.position = partition.position.map(|_| 0);
@@ -307,13 +337,13 @@ impl World {
             if partition.position.is_none() {
                 return Err("a revoked partition would be committed");
             }
-            if next as usize > partition.delivered() {
+            if next as usize > partition.delivered(LOGS[place.partition as usize]) {
                 return Err("what is not delivered would be committed");
             }
         }
-        for partition in &self.partitions {
+        for (index, partition) in self.partitions.iter().enumerate() {
             // What a crash now would begin behind is never read again.
-            if partition.start() > partition.delivered() {
+            if partition.start() > partition.delivered(LOGS[index]) {
                 return Err("a crash would lose a record");
             }
             if !self.hurried && partition.written.iter().any(|&times| times > 1) {
@@ -323,6 +353,16 @@ impl World {
         if self.sent.is_empty() {
             if self.tracker.in_flight() > 0 {
                 return Err("all is delivered, and a poll_batch is still in flight");
+            }
+            // A transaction that ends now would have outputs beyond the offset that it commits.
+            for (index, partition) in self.partitions.iter().enumerate() {
+                let reached = self.tracker.delivered.get(&PARTITIONS[index]);
+                let read = partition.position.filter(|&position| position > 0);
+                if let (Some(&reached), Some(position)) = (reached, read)
+                    && reached as usize != position
+                {
+                    return Err("a commit would be below what is delivered");
+                }
             }
             if self.commits.is_empty() && self.tracker.committable().is_empty() {
                 for partition in &self.partitions {
