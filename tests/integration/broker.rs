@@ -1,4 +1,4 @@
-//! The embedded broker, and a plain producer and reader beside the router.
+//! The embedded broker, with a plain producer and consumer for the tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,12 +17,12 @@ pub(crate) const EVEN: &str = "evenDest";
 pub(crate) const ODD: &str = "oddDest";
 pub(crate) const DEAD: &str = "error.timeDest.group";
 
-/// A broker with the topics that the router works with.
+/// A broker with the topics of the router.
 pub(crate) struct Broker {
     pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
-/// A record as a reader sees it.
+/// A record as a consumer receives it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Read {
     pub(crate) key: Option<Vec<u8>>,
@@ -45,7 +45,7 @@ impl Broker {
         self.cluster.bootstrap_servers()
     }
 
-    /// Ends its connections and refuses others. (The mock closes its listener and binds the port again at once.)
+    /// Closes the connections of the broker and refuses new ones. The mock closes its listener and binds the port again at once.
     pub(crate) fn down(&self) {
         while_none_begins(|| self.cluster.broker_down(1)).unwrap();
     }
@@ -54,7 +54,7 @@ impl Broker {
         self.cluster.broker_up(1).unwrap();
     }
 
-    /// Arguments for a router on it.
+    /// Returns the arguments of a router that uses this broker.
     pub(crate) fn arguments(&self) -> Vec<String> {
         vec![
             format!(
@@ -74,7 +74,7 @@ impl Broker {
         client
     }
 
-    /// Writes records to the input, each to the partition of its index; all are acknowledged when it returns.
+    /// Writes records to the input topic, round robin over its partitions, and waits for the acknowledgements.
     pub(crate) fn write(&self, records: &[Read], partitions: i32) {
         let producer: BaseProducer = self.client().set("linger.ms", "1").create().unwrap();
         for (index, record) in records.iter().enumerate() {
@@ -99,19 +99,19 @@ impl Broker {
         producer.flush(DEADLINE).unwrap();
     }
 
-    /// Writes values only.
+    /// Writes records that have only a value.
     pub(crate) fn write_values(&self, values: impl Iterator<Item = String>, partitions: i32) {
         let records: Vec<Read> = values.map(|value| value_only(value.as_bytes())).collect();
         self.write(&records, partitions);
     }
 
-    /// Reads a topic of one partition from its beginning until `enough`.
+    /// Reads a topic with one partition from its start until `enough` returns true.
     pub(crate) fn read_until(
         &self,
         topic: &str,
         mut enough: impl FnMut(&[Read]) -> bool,
     ) -> Vec<Read> {
-        // The group is only there because an assignment wants one.
+        // librdkafka requires a group for an assignment.
         let consumer: BaseConsumer = self
             .client()
             .set("group.id", "reader")
@@ -142,13 +142,13 @@ impl Broker {
         self.read_until(topic, |records| records.len() >= count)
     }
 
-    /// How many records a topic of one partition has.
+    /// Returns the number of records of a topic with one partition.
     pub(crate) fn len(&self, topic: &str) -> i64 {
         let consumer: BaseConsumer = self.client().create().unwrap();
         consumer.fetch_watermarks(topic, 0, DEADLINE).unwrap().1
     }
 
-    /// What a group has committed, by partition of the input; partitions without a commit are left out.
+    /// Returns the committed offsets of a group by input partition, without partitions that have none.
     pub(crate) fn committed(&self, group: &str, partitions: i32) -> BTreeMap<i32, i64> {
         let consumer: BaseConsumer = self.client().set("group.id", group).create().unwrap();
         let mut list = TopicPartitionList::new();

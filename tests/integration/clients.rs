@@ -1,12 +1,12 @@
-//! Clients and brokers that do not speak the same versions: a sentence says so.
+//! Clients and brokers without a common protocol version: the error message names both.
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
 
 use crate::process::Router;
 
-/// The log of a router that ends at once: the broker takes Fetch requests of these versions alone.
-fn end_of(client: &str, fetch: (i16, i16)) -> String {
+/// Returns the log of a router that fails at the start, because the broker supports only these versions of Fetch.
+fn log_of_failure(client: &str, fetch: (i16, i16)) -> String {
     let cluster = MockCluster::new(1).unwrap();
     for topic in ["input", "even", "odd", "error.input.parity-router"] {
         cluster.create_topic(topic, 1, 1).unwrap();
@@ -27,11 +27,11 @@ fn end_of(client: &str, fetch: (i16, i16)) -> String {
 
 #[track_caller]
 fn check(client: &str, fetch: (i16, i16), sentence: &str) {
-    let log = end_of(client, fetch);
+    let log = log_of_failure(client, fetch);
     assert!(log.contains(sentence), "{log}");
 }
 
-/// As Kafka 4 does, it takes no Fetch of version 0.
+/// Kafka 4 does not support Fetch version 0.
 #[test]
 fn the_old_client_and_a_new_broker() {
     check(
@@ -42,7 +42,7 @@ fn the_old_client_and_a_new_broker() {
     );
 }
 
-/// As Kafka 1.1 does.
+/// Kafka 1.1 supports Fetch up to version 7.
 #[test]
 fn our_client_and_an_old_broker() {
     check(

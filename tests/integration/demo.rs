@@ -1,4 +1,4 @@
-//! `parity-router demo`: the whole stream in one process.
+//! `parity-router demo`: the stream of the recipe in one process.
 
 use crate::process::run;
 
@@ -41,7 +41,7 @@ fn properties_reach_it() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_in_use_is_reported() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let output = run(&[

@@ -1,4 +1,4 @@
-//! No async runtime anywhere in the program's dependency tree.
+//! The dependency tree of the program contains no async runtime.
 
 use std::process::Command;
 

@@ -1,8 +1,8 @@
-//! Errors that a broker answers with, in every kind of request: what can heal is tried again, and nothing is lost; what cannot ends the
-//! program with a sentence, and nothing is committed. (`tests/faults` makes the faults that lead to them, on real brokers.)
+//! Error codes in the response to every request type. After a retriable error the request is repeated and nothing is lost; a fatal error ends
+//! the program with a message and without a commit. `tests/faults` causes such errors on real brokers.
 //!
-//! With an error in them the embedded broker's answers to FindCoordinator, JoinGroup and SyncGroup have nulls where Kafka allows none: what
-//! is shown there is that an answer that cannot be read is asked for again. What the errors do is in the unit tests of `native/group.rs`.
+//! The error responses of the embedded broker to FindCoordinator, JoinGroup and SyncGroup have nulls where Kafka allows none. The tests of
+//! these requests therefore show that a malformed response is requested again; the unit tests of the native client's group cover the errors.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use crate::broker::{Broker, DEAD, EVEN, ODD, value_only};
 use crate::process::{Router, eventually};
 
 const PARTITIONS: i32 = 2;
-/// Records of each of the two lots, half of them even.
+/// Records of each of the two lots; half of them are even.
 const LOT: usize = 100;
 
-/// Everything comes soon, so that the errors do too.
+/// Short intervals, so that the requests with the injected errors are sent soon.
 const SOON: [&str; 8] = [
     "--spring.cloud.stream.kafka.binder.configuration.retry.backoff.ms=10",
     "--spring.cloud.stream.kafka.binder.configuration.retry.backoff.max.ms=50",
@@ -31,7 +31,7 @@ const SOON: [&str; 8] = [
 const TRANSACTIONS: &str =
     "--spring.cloud.stream.kafka.binder.transaction.transaction-id-prefix=tx-";
 
-/// What a broker answers with, whichever request it is.
+/// Makes the broker answer the next requests of this type with these errors.
 fn inject(broker: &Broker, request: Request, errors: &[E]) {
     let errors: Vec<RDKafkaRespErr> = errors
         .iter()
@@ -47,12 +47,12 @@ fn start(broker: &Broker, more: &[&str]) -> Router {
 
 fn write_lot(broker: &Broker, lot: usize) {
     let numbers = lot * LOT..(lot + 1) * LOT;
-    // Both partitions have even and odd ones.
+    // Both partitions get even and odd values.
     let values = numbers.map(|number| format!("{:03}{}", number, number / 2 % 2));
     broker.write_values(values, PARTITIONS);
 }
 
-/// How many records are routed, by the router's own count: to ask the broker would take errors away that are meant for the router.
+/// Returns the number of routed records by the counters of the router. A request to the broker could receive an error meant for the router.
 fn routed(router: &Router) -> usize {
     let (_, body) = router.get("/actuator/health").unwrap();
     let health: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -61,9 +61,9 @@ fn routed(router: &Router) -> usize {
     count("even") + count("odd")
 }
 
-/// These errors heal. Each record is routed, and once, unless the router has to read again what was routed already. Returns the log.
+/// Checks that the router recovers from these errors and routes every record, exactly once if `once`. Returns the log.
 #[track_caller]
-fn heals(request: Request, errors: &[E], more: &[&str], once: bool) -> String {
+fn recovers(request: Request, errors: &[E], more: &[&str], once: bool) -> String {
     let broker = Broker::start(PARTITIONS);
     write_lot(&broker, 0);
     inject(&broker, request, errors);
@@ -91,7 +91,7 @@ fn heals(request: Request, errors: &[E], more: &[&str], once: bool) -> String {
         assert_eq!(count, 2 * LOT, "{request:?}: {log}");
     }
     assert!(!log.contains("do not add up"), "{request:?}: {log}");
-    // The embedded broker forgets what is committed by transactions.
+    // The embedded broker does not keep offsets that are committed by transactions.
     if more.is_empty() {
         let committed = broker.committed("group", PARTITIONS);
         let committed = usize::try_from(committed.values().sum::<i64>()).unwrap();
@@ -100,13 +100,13 @@ fn heals(request: Request, errors: &[E], more: &[&str], once: bool) -> String {
     log
 }
 
-/// Each of these errors ends the program with a line that names it, and nothing is committed.
+/// Checks that each of these errors ends the program with a message that names it, and without a commit.
 #[track_caller]
 fn ends(request: Request, errors: &[E], more: &[&str]) {
     for error in errors {
         let broker = Broker::start(PARTITIONS);
         write_lot(&broker, 0);
-        // Commits and heartbeats are of several threads' making: one of them is enough.
+        // Several requests of this type can be in flight; one error is enough.
         inject(&broker, request, &[*error; 3]);
         let mut router = start(&broker, more);
         let status = router.wait();
@@ -128,7 +128,7 @@ fn ends(request: Request, errors: &[E], more: &[&str]) {
 #[test]
 fn metadata() {
     let errors = [E::LeaderNotAvailable, E::RequestTimedOut];
-    heals(Request::Metadata, &errors, &[], true);
+    recovers(Request::Metadata, &errors, &[], true);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn find_coordinator() {
         E::RequestTimedOut,
         E::UnknownServerError,
     ];
-    heals(Request::FindCoordinator, &errors, &[], true);
+    recovers(Request::FindCoordinator, &errors, &[], true);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn join_group() {
         E::UnknownMemberId,
         E::UnknownServerError,
     ];
-    heals(Request::JoinGroup, &errors, &[], true);
+    recovers(Request::JoinGroup, &errors, &[], true);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn sync_group() {
         E::CoordinatorNotAvailable,
         E::CoordinatorLoadInProgress,
     ];
-    heals(Request::SyncGroup, &errors, &[], true);
+    recovers(Request::SyncGroup, &errors, &[], true);
 }
 
 #[test]
@@ -177,13 +177,13 @@ fn heartbeat() {
         E::IllegalGeneration,
         E::UnknownMemberId,
     ];
-    heals(Request::Heartbeat, &errors, &[], false);
+    recovers(Request::Heartbeat, &errors, &[], false);
 }
 
 #[test]
 fn leave_group() {
     let errors = [E::NotCoordinator, E::UnknownMemberId];
-    heals(Request::LeaveGroup, &errors, &[], true);
+    recovers(Request::LeaveGroup, &errors, &[], true);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn offset_fetch() {
         E::CoordinatorLoadInProgress,
         E::CoordinatorNotAvailable,
     ];
-    heals(Request::OffsetFetch, &errors, &[], true);
+    recovers(Request::OffsetFetch, &errors, &[], true);
     ends(Request::OffsetFetch, &[E::GroupAuthorizationFailed], &[]);
 }
 
@@ -209,7 +209,7 @@ fn offset_commit() {
         E::IllegalGeneration,
         E::UnknownMemberId,
     ];
-    heals(Request::OffsetCommit, &errors, &[], false);
+    recovers(Request::OffsetCommit, &errors, &[], false);
     let errors = [E::GroupAuthorizationFailed, E::TopicAuthorizationFailed];
     ends(Request::OffsetCommit, &errors, &[]);
 }
@@ -223,7 +223,7 @@ fn list_offsets() {
         E::RequestTimedOut,
         E::UnknownServerError,
     ];
-    heals(Request::ListOffsets, &errors, &[], true);
+    recovers(Request::ListOffsets, &errors, &[], true);
     ends(Request::ListOffsets, &[E::TopicAuthorizationFailed], &[]);
 }
 
@@ -242,9 +242,9 @@ fn fetch() {
         E::RequestTimedOut,
         E::UnknownServerError,
     ];
-    heals(Request::Fetch, &errors, &[], true);
-    // Where retention, as the broker says, has passed, it is read again from the first record.
-    heals(Request::Fetch, &[E::OffsetOutOfRange], &[], false);
+    recovers(Request::Fetch, &errors, &[], true);
+    // After OFFSET_OUT_OF_RANGE the router reads from the first retained record.
+    recovers(Request::Fetch, &[E::OffsetOutOfRange], &[], false);
     ends(Request::Fetch, &[E::TopicAuthorizationFailed], &[]);
 }
 
@@ -257,7 +257,7 @@ fn init_producer_id() {
         E::RequestTimedOut,
         E::UnknownServerError,
     ];
-    heals(Request::InitProducerId, &errors, &[], true);
+    recovers(Request::InitProducerId, &errors, &[], true);
     ends(
         Request::InitProducerId,
         &[E::ClusterAuthorizationFailed],
@@ -280,10 +280,10 @@ fn produce() {
         E::ThrottlingQuotaExceeded,
         E::UnknownServerError,
     ];
-    heals(Request::Produce, &errors, &[], true);
+    recovers(Request::Produce, &errors, &[], true);
 }
 
-/// A leader that is not where it was is everyday, once; where it is not found again, that is told.
+/// A moved leader is normal and not logged as a warning the first time; if the new leader is not found, it is.
 #[test]
 fn leader_moved() {
     let error = E::NotLeaderOrFollower;
@@ -291,16 +291,16 @@ fn leader_moved() {
         (Request::Fetch, "NotLeaderOrFollower"),
         (Request::Produce, "NOT_LEADER_OR_FOLLOWER"),
     ] {
-        let log = heals(request, &[error], &[], true);
+        let log = recovers(request, &[error], &[], true);
         assert!(!log.contains(name), "{request:?}: {log}");
-        // So many that they are not all answers to what was sent at once.
-        let log = heals(request, &[error; 30], &[], true);
+        // More errors than requests in flight, so that a repeated request fails as well.
+        let log = recovers(request, &[error; 30], &[], true);
         assert!(log.contains(name), "{request:?}: {log}");
     }
 }
 
 #[test]
-fn produce_for_good() {
+fn produce_fatal() {
     let errors = [
         E::TopicAuthorizationFailed,
         E::ClusterAuthorizationFailed,
@@ -311,9 +311,9 @@ fn produce_for_good() {
     ends(Request::Produce, &errors, &[]);
 }
 
-/// What a topic refuses because of the record itself is a dead letter, with where it comes from.
+/// A record that the topic rejects because of its content becomes a dead letter with the headers of its origin.
 #[test]
-fn produce_refused() {
+fn produce_rejected() {
     for error in [E::MessageTooLarge, E::InvalidRecord, E::InvalidTimestamp] {
         let broker = Broker::start(1);
         broker.write(&[value_only(b"12")], 1);
@@ -344,26 +344,26 @@ fn transactions() {
         Request::TxnOffsetCommit,
         Request::EndTxn,
     ] {
-        heals(request, &retriable, &[TRANSACTIONS], true);
+        recovers(request, &retriable, &[TRANSACTIONS], true);
     }
 }
 
-/// Where the coordinator is busy with the transaction, the broker says that replicas are missing. That is told only where it stays so: with
-/// nine answers for each of the outputs' partitions, one of these gets nine in a row.
+/// A broker reports NOT_ENOUGH_REPLICAS while the coordinator is busy with the transaction (KIP-890). The router logs it only if it persists.
+/// With nine error responses for each output partition, one partition gets nine in a row.
 #[test]
 fn busy_with_the_transaction() {
     for (count, is_told) in [(3, false), (2 * 2 * 9, true)] {
         let errors = vec![E::NotEnoughReplicas; count];
-        let log = heals(Request::Produce, &errors, &[TRANSACTIONS], true);
+        let log = recovers(Request::Produce, &errors, &[TRANSACTIONS], true);
         assert_eq!(log.contains("NotEnoughReplicas"), is_told, "{log}");
     }
 }
 
-/// These end the transaction, and it is begun anew. (The embedded broker shows what was aborted.)
+/// Checks that errors of this request abort the transaction and that the router restarts. The embedded broker shows aborted records.
 #[track_caller]
 fn aborts(request: Request) {
-    heals(request, &[E::InvalidTxnState], &[TRANSACTIONS], false);
-    heals(request, &[E::InvalidProducerEpoch], &[TRANSACTIONS], false);
+    recovers(request, &[E::InvalidTxnState], &[TRANSACTIONS], false);
+    recovers(request, &[E::InvalidProducerEpoch], &[TRANSACTIONS], false);
 }
 
 #[test]
@@ -384,11 +384,11 @@ fn aborted_at_its_end() {
 #[test]
 fn aborted_at_its_offsets() {
     let errors = [E::IllegalGeneration, E::UnknownMemberId];
-    heals(Request::TxnOffsetCommit, &errors, &[TRANSACTIONS], false);
+    recovers(Request::TxnOffsetCommit, &errors, &[TRANSACTIONS], false);
 }
 
 #[test]
-fn transactions_for_good() {
+fn transactions_fatal() {
     let errors = [E::TransactionalIdAuthorizationFailed];
     for request in [
         Request::InitProducerId,

@@ -1,4 +1,4 @@
-//! Nothing is lost, and by an orderly stop nothing doubled: stops, kills, brokers that go and come.
+//! Stops, kills and broker outages: no record is lost, and an orderly stop duplicates none.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use crate::broker::{Broker, EVEN, ODD};
 use crate::process::{Router, eventually};
 
-/// Records of a run; all different, half of them even.
+/// Records of a run; all are different and half of them are even.
 const RECORDS: usize = 60_000;
 
 fn values() -> impl Iterator<Item = String> {
     (0..RECORDS).map(|number| format!("{number:08}"))
 }
 
-/// Every value that was written, and how often it was routed.
+/// Returns every written value with the number of times it was routed.
 fn routed(broker: &Broker) -> BTreeMap<String, usize> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for (topic, prefix) in [(EVEN, "Even timestamp: "), (ODD, "Odd timestamp:")] {
@@ -44,7 +44,7 @@ fn wait_until_some_are_routed(broker: &Broker, router: &Router) {
 }
 
 #[test]
-fn a_stop_in_mid_stream_loses_and_doubles_nothing() {
+fn a_stop_under_load_loses_and_duplicates_nothing() {
     let broker = Broker::start(4);
     broker.write_values(values(), 4);
     for _ in 0..2 {
@@ -75,7 +75,7 @@ fn a_stop_in_mid_stream_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_kill_in_mid_stream_loses_nothing() {
+fn a_kill_under_load_loses_nothing() {
     let broker = Broker::start(1);
     broker.write_values(values(), 1);
     let router = Router::start(&broker.arguments());
@@ -90,7 +90,7 @@ fn a_kill_in_mid_stream_loses_nothing() {
 }
 
 #[test]
-fn commits_come_while_it_runs() {
+fn offsets_are_committed_while_it_runs() {
     let broker = Broker::start(1);
     broker.write_values((0..10).map(|number| number.to_string()), 1);
     let router = Router::start(&broker.arguments());
@@ -101,7 +101,7 @@ fn commits_come_while_it_runs() {
 }
 
 #[test]
-fn a_lost_broker_makes_it_unready_not_dead() {
+fn a_broker_outage_makes_it_unready_but_live() {
     let broker = Broker::start(1);
     let router = Router::start(&broker.arguments());
     router.wait_until_ready();
@@ -122,7 +122,7 @@ fn a_lost_broker_makes_it_unready_not_dead() {
 }
 
 #[test]
-fn what_is_in_flight_when_the_broker_goes_arrives_once() {
+fn records_in_flight_at_a_broker_outage_arrive_once() {
     let broker = Broker::start(1);
     broker
         .cluster
@@ -144,12 +144,12 @@ fn what_is_in_flight_when_the_broker_goes_arrives_once() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_exits_at_once() {
     let broker = Broker::start(1);
     broker.write_values(values(), 1);
     let mut router = Router::start(&broker.arguments());
     wait_until_some_are_routed(&broker, &router);
-    // Without a broker the drain takes until its deadline.
+    // Without a broker the drain lasts until the stop deadline.
     broker.down();
     router.signal("TERM");
     router.wait_for("stopping: SIGTERM");
@@ -158,7 +158,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn an_anonymous_router_reads_what_comes_and_commits_nothing() {
+fn an_anonymous_router_reads_new_records_and_commits_nothing() {
     let broker = Broker::start(1);
     broker
         .cluster
@@ -169,7 +169,7 @@ fn an_anonymous_router_reads_what_comes_and_commits_nothing() {
     arguments.extend(broker.arguments());
     let router = Router::start(&arguments);
     router.wait_until_ready();
-    // The place "latest" is looked up after the assignment: so it writes until something arrives.
+    // The latest offset is looked up after the assignment, so the test writes until a record arrives.
     let write = || {
         broker.write_values(["6".to_owned()].into_iter(), 1);
         (broker.len(EVEN) > 0).then_some(())

@@ -1,5 +1,5 @@
-//! Runs the program as a user does, against an embedded broker (`MockCluster`) that speaks real Kafka protocol. Real brokers are in
-//! `tests/kafka`. Every test has its own broker, topics and free ports, and ends what it started.
+//! Runs the program as a user does, on an embedded broker (`MockCluster`) that speaks the Kafka protocol. `tests/kafka` uses real brokers.
+//! Every test has its own broker, topics and free ports, and ends what it started.
 
 #![allow(
     clippy::unwrap_used,

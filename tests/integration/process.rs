@@ -1,4 +1,4 @@
-//! The program as a child process: its lines, its actuator, its end.
+//! The program as a child process: its log, its actuator, its exit.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything that should happen. A group gives up a killed member after its session timeout of 45 s, and a busy machine of
-/// two cores runs all tests at once.
+/// Longest wait for a condition. A group removes a killed member after its session timeout of 45 s, and a busy machine with two cores runs
+/// all tests at once.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 
-/// Waits until `condition` gives something; panics with `what` and `state` when it never does.
+/// Waits until `condition` returns `Some`. Panics with `what` and `state` after the longest wait.
 pub(crate) fn eventually<T>(
     what: &str,
     mut condition: impl FnMut() -> Option<T>,
@@ -31,41 +31,41 @@ pub(crate) fn eventually<T>(
     }
 }
 
-/// Read while a child begins, written while the port of a broker must not be in use. Between its fork and its exec a child has a copy of
-/// every descriptor, listeners of other tests' brokers among them: closed here, such a port is still taken there.
+/// Read lock while a child starts, write lock while the port of a broker must be free. Between fork and exec a child has a copy of every
+/// descriptor, including the listeners of other tests' brokers, and such a port stays in use although it is closed here.
 static BEGINNING: RwLock<()> = RwLock::new(());
 
-/// Starts a child; it has begun when this returns. The only way to start one here.
+/// Starts a child, which runs when this returns. All tests start children with this function.
 pub(crate) fn begin(command: &mut Command) -> Child {
     let _beginning = BEGINNING.read().unwrap();
     command.spawn().unwrap()
 }
 
-/// Runs a child to its end.
+/// Runs a child until it exits.
 pub(crate) fn finish(command: &mut Command) -> Output {
     let child = begin(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     child.wait_with_output().unwrap()
 }
 
-/// Does something while no child begins.
+/// Calls a function while no child starts.
 pub(crate) fn while_none_begins<T>(act: impl FnOnce() -> T) -> T {
     let _beginning = BEGINNING.write().unwrap();
     act()
 }
 
-/// The program with a clean environment: nothing of the caller's is a property.
+/// Returns the program with an empty environment, so that no variable of the caller becomes a property.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parity-router"));
     command.env_clear().args(arguments).stdin(Stdio::null());
     command
 }
 
-/// Runs it to its end.
+/// Runs the program until it exits.
 pub(crate) fn run(arguments: &[&str]) -> Output {
     finish(&mut command(arguments))
 }
 
-/// A port that was free a moment ago, for a broker that is not there.
+/// Returns an address on which nothing listens.
 pub(crate) fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -73,17 +73,17 @@ pub(crate) fn unused_address() -> SocketAddr {
         .unwrap()
 }
 
-/// A running router; killed when it is dropped.
+/// A running program. It is killed when dropped.
 pub(crate) struct Router {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    /// Read its two streams to their end.
+    /// Threads that collect the two output streams.
     readers: Vec<JoinHandle<()>>,
     port: u16,
 }
 
 impl Router {
-    /// Starts it and waits until its actuator listens.
+    /// Starts the program and waits until its actuator listens.
     pub(crate) fn start(arguments: &[String]) -> Self {
         let arguments: Vec<&str> = arguments
             .iter()
@@ -115,7 +115,7 @@ impl Router {
         self.port
     }
 
-    /// The first line that has `part`, once there is one.
+    /// Waits for a log line that contains `part`, and returns it.
     pub(crate) fn wait_for(&self, part: &str) -> String {
         let find = || {
             self.lines
@@ -132,7 +132,7 @@ impl Router {
         self.lines.lock().unwrap().join("\n")
     }
 
-    /// Status and body; none where nothing answers.
+    /// Returns status and body of a response, or `None` without one.
     pub(crate) fn get(&self, path: &str) -> Option<(i32, String)> {
         let answer = minreq::get(format!("http://127.0.0.1:{}{path}", self.port))
             .with_timeout(5)
@@ -164,7 +164,7 @@ impl Router {
         assert!(sent.status.success());
     }
 
-    /// Its end, which is to come.
+    /// Waits until the program exits.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let lines = self.lines.clone();
         let status = eventually(
@@ -172,14 +172,14 @@ impl Router {
             || self.child.try_wait().unwrap(),
             || lines.lock().unwrap().join("\n"),
         );
-        // Its last lines can still be on their way.
+        // The collecting threads may not have read the last lines yet.
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
         status
     }
 
-    /// SIGTERM; it is to end with 0, and of a router what came in is all accounted for.
+    /// Sends SIGTERM and checks that the program exits with 0 and, for a router, that all records read are accounted for. Returns the log.
     pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
         let status = self.wait();
@@ -191,7 +191,7 @@ impl Router {
                 .split(", ")
                 .filter_map(|count| count.split(' ').next()?.parse().ok())
                 .collect();
-            // What retention took before it was read is not among what came in.
+            // Records lost to retention were not read.
             let [input, even, odd, dead, skipped, ..] = counts[..] else {
                 panic!("{log}");
             };
@@ -222,7 +222,7 @@ fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) 
     })
 }
 
-/// A connection to the actuator that sends these bytes and then nothing.
+/// Opens a connection to the actuator and sends these bytes, then nothing.
 pub(crate) fn stuck_client(port: u16, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(bytes).unwrap();

@@ -1,4 +1,4 @@
-//! The roles `time` and `log`, and how a role is chosen.
+//! The roles `time` and `log`, and the selection of a role.
 
 use std::fs::File;
 
@@ -12,7 +12,7 @@ fn brokers(broker: &Broker) -> String {
     )
 }
 
-/// Arguments of a time source that sends to the input topic.
+/// Returns the arguments of a time source that writes to the input topic.
 fn time(broker: &Broker, more: &[&str]) -> Vec<String> {
     let output = format!("--spring.cloud.stream.bindings.output.destination={INPUT}");
     let mut arguments = vec!["time".to_owned(), brokers(broker), output];
@@ -20,7 +20,7 @@ fn time(broker: &Broker, more: &[&str]) -> Vec<String> {
     arguments
 }
 
-/// Arguments of a log sink that reads the input topic.
+/// Returns the arguments of a log sink that reads the input topic.
 fn log(broker: &Broker, more: &[&str]) -> Vec<String> {
     let input = format!("--spring.cloud.stream.bindings.input.destination={INPUT}");
     let group = "--spring.cloud.stream.bindings.input.group=group".to_owned();
@@ -29,7 +29,7 @@ fn log(broker: &Broker, more: &[&str]) -> Vec<String> {
     arguments
 }
 
-/// The texts that a log sink has printed.
+/// Returns the texts that a log sink has printed.
 fn printed(log: &str, name: &str) -> Vec<String> {
     let mark = format!("[consumer] {name} : ");
     log.lines()
@@ -65,7 +65,7 @@ fn time_sends_as_springs_time_source_does() {
         let headers = headers.map(|(name, value)| (name.to_owned(), Some(value.into())));
         assert_eq!(record.headers, headers);
     }
-    // Whatever was taken was acknowledged before the end.
+    // All timestamps were acknowledged before the exit.
     let sent = format!("stopped: {} times sent", broker.len(INPUT));
     assert!(log.contains(&sent), "{sent}\n{log}");
 }
@@ -121,7 +121,7 @@ fn log_prints_text_or_hex() {
 }
 
 #[test]
-fn log_prints_as_it_is_told_to() {
+fn log_prints_the_expression() {
     let broker = Broker::start(1);
     broker.write(&[value_only(b"1")], 1);
     let name = ["--log.name=mine", "--log.level=warn"];
@@ -134,10 +134,10 @@ fn log_prints_as_it_is_told_to() {
 }
 
 #[test]
-fn log_commits_nothing_that_it_could_not_print() {
+fn log_commits_nothing_it_could_not_print() {
     let broker = Broker::start(1);
     broker.write(&[value_only(b"1")], 1);
-    // A device that is always full.
+    // /dev/full rejects every write.
     let full = File::options().write(true).open("/dev/full").unwrap();
     let arguments = log(&broker, &["--server.port=0"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -148,14 +148,14 @@ fn log_commits_nothing_that_it_could_not_print() {
 }
 
 #[test]
-fn log_says_that_it_will_not_print() {
+fn log_warns_that_it_prints_nothing() {
     let broker = Broker::start(1);
     let sink = Router::start(&log(&broker, &["--log.level=DEBUG"]));
     sink.wait_for("log.level=DEBUG is below logging.level.root: no record will be printed");
     sink.stop();
 }
 
-/// As Data Flow's local platform starts it: the arguments of a JVM, and everything else in the environment.
+/// Data Flow's local platform passes the arguments of a JVM, and everything else in the environment.
 #[test]
 fn a_role_by_property() {
     let broker = Broker::start(1);

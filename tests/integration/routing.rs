@@ -1,4 +1,4 @@
-//! What arrives where: bytes, keys, headers, timestamps, dead letters.
+//! Destination and content of routed records: bytes, keys, headers, timestamps, dead letters.
 
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
@@ -67,7 +67,7 @@ fn records_arrive_whole_and_in_order() {
 }
 
 #[test]
-fn what_has_no_digit_becomes_a_dead_letter() {
+fn records_without_a_digit_become_dead_letters() {
     let broker = Broker::start(1);
     let bad = sent(
         Some("key"),
@@ -112,7 +112,7 @@ fn what_has_no_digit_becomes_a_dead_letter() {
         log.contains("stopped: 4 records in, 1 even, 1 odd, 2 dead-lettered, 0 skipped"),
         "{log}"
     );
-    // With partition and offset, never with the payload; and not a line for each.
+    // The log names partition and offset, never the payload, and not every record.
     assert!(log.contains("timeDest-0: cannot route the record at offset 1: the last byte of the value is not a digit, sending it to the dead-letter topic"), "{log}");
     assert!(
         !log.contains("no digit ") && !log.contains("offset 2:"),
@@ -121,7 +121,7 @@ fn what_has_no_digit_becomes_a_dead_letter() {
 }
 
 #[test]
-fn a_flood_of_bad_records_is_no_flood_of_lines() {
+fn many_bad_records_log_few_lines() {
     let broker = Broker::start(1);
     broker.write_values((0..20_000).map(|number| format!("{number}x")), 1);
     let router = Router::start(&broker.arguments());
@@ -193,7 +193,7 @@ fn several_inputs_are_read() {
 }
 
 #[test]
-fn records_that_the_topic_refuses_become_dead_letters() {
+fn rejected_records_become_dead_letters() {
     let broker = Broker::start(1);
     let record = sent(Some("key"), Some(b"8"), &[("own", Some(b"1"))], 1_000);
     broker.write(std::slice::from_ref(&record), 1);
@@ -202,7 +202,7 @@ fn records_that_the_topic_refuses_become_dead_letters() {
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE],
     );
     let router = Router::start(&broker.arguments());
-    // As it was read: with the headers of a dead letter it would be larger still.
+    // The dead letter is unchanged, because the headers of a dead letter would make it even larger.
     assert_eq!(broker.read(DEAD, 1), [record]);
     broker.write_values(["2".to_owned()].into_iter(), 1);
     assert_eq!(
@@ -223,7 +223,7 @@ fn records_that_the_topic_refuses_become_dead_letters() {
 }
 
 #[test]
-fn a_dead_letter_that_is_refused_stops_the_router_before_it() {
+fn a_rejected_dead_letter_stops_the_router_before_it() {
     let broker = Broker::start(1);
     broker.write_values(["x".to_owned()].into_iter(), 1);
     broker.cluster.request_errors(

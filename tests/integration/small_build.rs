@@ -1,9 +1,9 @@
-//! What the small build cannot do it says.
+//! The small build reports what it does not include.
 
 use crate::process::run;
 
 #[test]
-fn a_client_that_it_has_not() {
+fn a_client_that_is_not_included() {
     for client in ["librdkafka", "kafka"] {
         let output = run(&[&format!("--parity-router.client={client}")]);
         let err = String::from_utf8(output.stderr).unwrap();
@@ -16,7 +16,7 @@ fn a_client_that_it_has_not() {
 }
 
 #[test]
-fn a_demo_that_it_has_not() {
+fn the_demo_is_not_included() {
     let output = run(&["demo"]);
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{err}");
