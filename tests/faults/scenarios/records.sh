@@ -126,7 +126,7 @@ outputs() {
         fill $((records / 4))
         until_true 30 not probe readiness || fail "ready without an output topic"
         probe liveness || fail "not live without an output topic"
-        until_true 10 grep -q "WARN.*$scenario-even-0: UNKNOWN_TOPIC_OR_PARTITION" "$router_log" || fail "the log does not name the missing topic"
+        until_true 10 grep -q "WARN.*produce $scenario-even-0 failed: UNKNOWN_TOPIC_OR_PARTITION" "$router_log" || fail "the log does not name the missing topic"
         until_true 10 grep -q "WARN.*stalled: no progress for 2s: .*$scenario-in-[0-3] " "$router_log" || fail "the log does not name the stalled partition"
         judge topic "$broker" "$scenario-even" 1 || fail "topic"
         routed_all

@@ -1,50 +1,47 @@
-//! What an error of a broker means for the body that it is about. Pure.
+//! Classifies the errors of produce responses by what happens to the batch. Pure.
 
 use kafka_protocol::error::ResponseError;
 
-/// What becomes of a body.
+/// Meaning of an error for the batch that it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorClass {
-    /// The broker has it.
-    Acknowledged,
-    /// It is sent again after a while.
-    Again {
-        /// It may have been appended nevertheless.
-        doubtful: bool,
-        /// Another broker may lead the partition by now.
-        outdated: bool,
+    /// The broker has appended the batch already.
+    Duplicate,
+    /// The batch is sent again after a back-off.
+    Retriable {
+        /// The broker may have appended the batch, or may still do so.
+        is_possibly_appended: bool,
+        /// The metadata may be stale: another broker may be the leader.
+        needs_metadata: bool,
     },
-    /// What comes before it is missing.
+    /// Batches that precede this one are missing at the broker.
     OutOfSequence,
-    /// The producer id or epoch is none that the broker takes.
-    Unidentified,
-    /// It is larger than the topic takes.
+    /// The broker rejects the producer id or epoch.
+    IdentityRejected,
+    /// The batch is larger than the topic allows.
     TooLarge,
-    /// Something in it is not as the topic wants it.
-    Invalid,
-    /// It did not arrive as it was sent.
+    /// The batch contains a record that the broker refuses.
+    InvalidRecord,
+    /// The batch did not arrive as it was sent.
     Corrupt,
-    /// Nothing that is sent to this topic will be taken.
-    Final,
+    /// The broker will not accept any batch for this topic.
+    Fatal,
 }
 
-/// The verdict on a body. What is not known here is tried again: a record is not given up because a broker is new.
-pub(super) fn classify(error: Option<ResponseError>) -> ErrorClass {
+/// Classifies the error of a batch. Unknown errors are retried, so that no record is lost because the broker is newer than this client.
+pub(super) fn classify(error: ResponseError) -> ErrorClass {
     use ResponseError as E;
-    let Some(error) = error else {
-        return ErrorClass::Acknowledged;
-    };
     match error {
-        E::DuplicateSequenceNumber => ErrorClass::Acknowledged,
+        E::DuplicateSequenceNumber => ErrorClass::Duplicate,
         E::OutOfOrderSequenceNumber => ErrorClass::OutOfSequence,
         E::UnknownProducerId
         | E::InvalidProducerEpoch
         | E::InvalidProducerIdMapping
         | E::InvalidTxnState
         | E::TransactionAbortable
-        | E::ProducerFenced => ErrorClass::Unidentified,
+        | E::ProducerFenced => ErrorClass::IdentityRejected,
         E::MessageTooLarge | E::RecordListTooLarge => ErrorClass::TooLarge,
-        E::InvalidRecord | E::InvalidTimestamp => ErrorClass::Invalid,
+        E::InvalidRecord | E::InvalidTimestamp => ErrorClass::InvalidRecord,
         E::CorruptMessage => ErrorClass::Corrupt,
         E::TopicAuthorizationFailed
         | E::ClusterAuthorizationFailed
@@ -53,17 +50,17 @@ pub(super) fn classify(error: Option<ResponseError>) -> ErrorClass {
         | E::UnsupportedVersion
         | E::InvalidRequiredAcks
         | E::UnsupportedForMessageFormat
-        | E::UnsupportedCompressionType => ErrorClass::Final,
-        // Of these alone the broker appends nothing for sure; the others can come while it waits for the followers.
+        | E::UnsupportedCompressionType => ErrorClass::Fatal,
+        // Only these guarantee that nothing was appended. The others can occur while the leader waits for its followers.
         E::NotEnoughReplicas | E::LeaderNotAvailable | E::ThrottlingQuotaExceeded => {
-            ErrorClass::Again {
-                doubtful: false,
-                outdated: error == E::LeaderNotAvailable,
+            ErrorClass::Retriable {
+                is_possibly_appended: false,
+                needs_metadata: error == E::LeaderNotAvailable,
             }
         }
-        error => ErrorClass::Again {
-            doubtful: true,
-            outdated: matches!(
+        error => ErrorClass::Retriable {
+            is_possibly_appended: true,
+            needs_metadata: matches!(
                 error,
                 E::NotLeaderOrFollower
                     | E::UnknownTopicOrPartition
@@ -83,35 +80,29 @@ mod tests {
 
     #[track_caller]
     fn check(error: ResponseError, expected: ErrorClass) {
-        assert_eq!(classify(Some(error)), expected);
+        assert_eq!(classify(error), expected);
     }
 
     #[test]
-    fn verdicts() {
-        let again = |doubtful, outdated| ErrorClass::Again { doubtful, outdated };
-        assert_eq!(classify(None), ErrorClass::Acknowledged);
-        check(
-            ResponseError::DuplicateSequenceNumber,
-            ErrorClass::Acknowledged,
-        );
-        check(
-            ResponseError::OutOfOrderSequenceNumber,
-            ErrorClass::OutOfSequence,
-        );
-        check(ResponseError::UnknownProducerId, ErrorClass::Unidentified);
-        check(ResponseError::MessageTooLarge, ErrorClass::TooLarge);
-        check(ResponseError::InvalidTimestamp, ErrorClass::Invalid);
-        check(ResponseError::CorruptMessage, ErrorClass::Corrupt);
-        check(ResponseError::TopicAuthorizationFailed, ErrorClass::Final);
-        check(ResponseError::NotEnoughReplicas, again(false, false));
-        check(
-            ResponseError::NotEnoughReplicasAfterAppend,
-            again(true, false),
-        );
-        check(ResponseError::RequestTimedOut, again(true, false));
-        check(ResponseError::NotLeaderOrFollower, again(true, true));
-        check(ResponseError::UnknownTopicOrPartition, again(true, true));
-        check(ResponseError::UnknownServerError, again(true, false));
-        check(ResponseError::Unknown(1000), again(true, false));
+    fn classes() {
+        use ResponseError as E;
+        let retriable = |is_possibly_appended, needs_metadata| ErrorClass::Retriable {
+            is_possibly_appended,
+            needs_metadata,
+        };
+        check(E::DuplicateSequenceNumber, ErrorClass::Duplicate);
+        check(E::OutOfOrderSequenceNumber, ErrorClass::OutOfSequence);
+        check(E::UnknownProducerId, ErrorClass::IdentityRejected);
+        check(E::MessageTooLarge, ErrorClass::TooLarge);
+        check(E::InvalidTimestamp, ErrorClass::InvalidRecord);
+        check(E::CorruptMessage, ErrorClass::Corrupt);
+        check(E::TopicAuthorizationFailed, ErrorClass::Fatal);
+        check(E::NotEnoughReplicas, retriable(false, false));
+        check(E::NotEnoughReplicasAfterAppend, retriable(true, false));
+        check(E::RequestTimedOut, retriable(true, false));
+        check(E::NotLeaderOrFollower, retriable(true, true));
+        check(E::UnknownTopicOrPartition, retriable(true, true));
+        check(E::UnknownServerError, retriable(true, false));
+        check(E::Unknown(1000), retriable(true, false));
     }
 }

@@ -1,130 +1,134 @@
-//! The batches that the producer has: each stays until all its records are acknowledged or refused, for they are sent from its memory.
+//! Batches that the producer has accepted and not yet returned as delivered. No I/O.
+//!
+//! Record sets are sent from the memory of their batch, so a batch stays here until each of its records is acknowledged or refused.
 
 use std::collections::VecDeque;
 
 use crate::client::Batch;
 use crate::client::batch::{RecordLocation, RecordSet, RefusalReason};
 
-/// Records of a batch's part that stand one behind the other: from `from` on, up to but not including `to`.
+/// Adjacent records of one record set: indexes `from` up to but not including `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct RecordRange {
     pub(super) slot: usize,
-    pub(super) part: usize,
+    pub(super) record_set: usize,
     pub(super) from: usize,
     pub(super) to: usize,
 }
 
-impl Span {
-    /// How many.
+impl RecordRange {
     pub(super) fn len(&self) -> usize {
         self.to - self.from
     }
 }
 
-/// One record: its number in its part.
+/// One record, by its index in a record set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Single {
+pub(super) struct RecordIndex {
     pub(super) slot: usize,
-    pub(super) part: usize,
+    pub(super) record_set: usize,
     pub(super) index: usize,
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct IncompleteBatches {
-    slots: Vec<Option<Slot>>,
-    free: Vec<usize>,
+    slots: Vec<Option<IncompleteBatch>>,
+    free_slots: Vec<usize>,
     delivered: VecDeque<Batch>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct IncompleteBatch {
     batch: Batch,
-    /// Records neither acknowledged nor refused yet.
-    open: usize,
+    /// Records that are neither acknowledged nor refused.
+    pending: usize,
 }
 
 impl IncompleteBatches {
-    /// Takes a batch, and gives its slot.
-    pub(super) fn take(&mut self, batch: Batch) -> usize {
-        let slot = self.free.pop().unwrap_or_else(|| {
+    /// Stores a batch and returns its slot. A batch without records is delivered at once.
+    pub(super) fn insert(&mut self, batch: Batch) -> usize {
+        let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        let open = batch.len();
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(Slot { batch, open });
+        let pending = batch.len();
+        if let Some(free) = self.slots.get_mut(slot) {
+            *free = Some(IncompleteBatch { batch, pending });
         }
-        if open == 0 {
-            self.settle(slot);
+        if pending == 0 {
+            self.deliver(slot);
         }
         slot
     }
 
-    /// A part of a batch.
-    pub(super) fn part(&self, slot: usize, part: usize) -> Option<&RecordSet> {
-        let slot = self.slots.get(slot)?.as_ref()?;
-        slot.batch.parts().get(part)
+    pub(super) fn record_set(&self, slot: usize, index: usize) -> Option<&RecordSet> {
+        let incomplete = self.slots.get(slot)?.as_ref()?;
+        incomplete.batch.parts().get(index)
     }
 
-    /// These records are acknowledged.
-    pub(super) fn acknowledged(&mut self, spans: &[Span]) {
-        for span in spans {
-            self.close(span.slot, span.len());
+    /// The broker acknowledged these records.
+    pub(super) fn acknowledge(&mut self, ranges: &[RecordRange]) {
+        for range in ranges {
+            self.complete(range.slot, range.len());
         }
     }
 
-    /// The broker refused these records for good. Those of a part stand together.
-    pub(super) fn refuse(&mut self, refused: Vec<(Single, RefusalReason)>) {
+    /// The broker refused these records for good. Records of the same record set must be adjacent.
+    pub(super) fn refuse(&mut self, refused: Vec<(RecordIndex, RefusalReason)>) {
         let mut refused = refused.into_iter().peekable();
-        while let Some(&(Single { slot, part, .. }, _)) = refused.peek() {
-            let mut places: Vec<RecordLocation> = Vec::new();
+        while let Some(&(
+            RecordIndex {
+                slot, record_set, ..
+            },
+            _,
+        )) = refused.peek()
+        {
+            let mut locations: Vec<RecordLocation> = Vec::new();
             if let Some(Some(incomplete)) = self.slots.get(slot) {
-                places.extend(incomplete.batch.places(part));
+                locations.extend(incomplete.batch.places(record_set));
             }
             let mut count = 0;
-            while let Some((single, reason)) =
-                refused.next_if(|(single, _)| (single.slot, single.part) == (slot, part))
+            while let Some((record, reason)) = refused
+                .next_if(|(record, _)| (record.slot, record.record_set) == (slot, record_set))
             {
                 if let Some(Some(incomplete)) = self.slots.get_mut(slot)
-                    && let Some(&place) = places.get(single.index)
+                    && let Some(&location) = locations.get(record.index)
                 {
-                    incomplete.batch.refuse(place, reason);
+                    incomplete.batch.refuse(location, reason);
                 }
                 count += 1;
             }
-            self.close(slot, count);
+            self.complete(slot, count);
         }
     }
 
-    fn close(&mut self, slot: usize, count: usize) {
+    fn complete(&mut self, slot: usize, records: usize) {
         if let Some(Some(incomplete)) = self.slots.get_mut(slot) {
-            incomplete.open = incomplete.open.saturating_sub(count);
-            if incomplete.open == 0 {
-                self.settle(slot);
+            incomplete.pending = incomplete.pending.saturating_sub(records);
+            if incomplete.pending == 0 {
+                self.deliver(slot);
             }
         }
     }
 
-    fn settle(&mut self, slot: usize) {
+    fn deliver(&mut self, slot: usize) {
         if let Some(incomplete) = self.slots.get_mut(slot).and_then(Option::take) {
             self.delivered.push_back(incomplete.batch);
-            self.free.push(slot);
+            self.free_slots.push(slot);
         }
     }
 
-    /// The oldest that is done with.
-    pub(super) fn delivered(&mut self) -> Option<Batch> {
+    /// Removes the batch that was delivered first.
+    pub(super) fn pop_delivered(&mut self) -> Option<Batch> {
         self.delivered.pop_front()
     }
 
-    /// Whether there is one.
     pub(super) fn has_delivered(&self) -> bool {
         !self.delivered.is_empty()
     }
 
-    /// How many there are, those that are done with included.
+    /// Number of batches, including the delivered ones.
     pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len() + self.delivered.len()
+        self.slots.len() - self.free_slots.len() + self.delivered.len()
     }
 }

@@ -1,7 +1,19 @@
-//! The producer of our own client. Owned by one producer thread; everything happens on it, within `send` and `poll`, and nothing waits but
-//! `poll`. A batch stays as it is until it is delivered (`held`). Its parts become bodies of record batches (`body`), which go to the line of
-//! their partition (`place`, `line`); `sequence` says what of a line may be sent when, `send` sends it, `answer` has what comes of it.
+//! The producer of the native client. Each producer thread owns one and runs everything in it, within `send` and `poll`; only `poll` blocks.
+//!
+//! | file | what it does | in Kafka's Java producer |
+//! |---|---|---|
+//! | `accumulator` | queues records by partition | `RecordAccumulator` |
+//! | `incomplete_batches` | keeps batches until they are delivered | `IncompleteBatches` |
+//! | `partitioner`, `sticky_partitioner` | choose the partition of a record | `BuiltInPartitioner` |
+//! | `producer_batch`, `records_builder` | one batch for one partition | `ProducerBatch`, `MemoryRecordsBuilder` |
+//! | `partition_queue` | the batches of one partition: linger, merging, back-off | a deque of `RecordAccumulator` |
+//! | `in_flight` | which batch may be sent next, with which sequence number | `TxnPartitionEntry` |
+//! | `sender` | sends the batches that may be sent | `Sender.sendProducerData` |
+//! | `response_handler`, `error_class` | complete, retry or refuse batches | `Sender.completeBatch` |
+//! | `producer_id` | requests producer id and epoch | `ProducerIdAndEpoch` |
+//! | `transaction_manager` | adds partitions to the transaction | `TransactionManager` |
 
+mod accumulator;
 mod error_class;
 mod in_flight;
 mod incomplete_batches;
@@ -17,191 +29,148 @@ mod sticky_partitioner;
 mod tests;
 mod transaction_manager;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admin;
-use super::compression::Codec;
-use super::metadata;
+use super::metadata::Metadata;
 use super::network::{Network, Node};
-use crate::client::Error;
-use crate::client::settings::{ClientSettings, Compression, ProducerSettings, TopicSettings};
-use crate::client::{Batch, NotReady, Transaction};
-use crate::client::{OutputTopic, Topics};
-use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::client::settings::{ClientSettings, ProducerSettings, TopicSettings};
+use crate::client::{Batch, Error, NotReady, Topics, Transaction};
+use crate::throttle::{Throttle, WARNING_INTERVAL, more_suppressed};
 
-use incomplete_batches::IncompleteBatches;
-use partition_queue::{Form, PartitionQueue};
-use producer_id::ProducerIdState;
+use accumulator::RecordAccumulator;
+use producer_id::ProducerId;
 use sticky_partitioner::StickyPartitioner;
 use transaction_manager::TransactionManager;
 
-/// What an answer belongs to.
+/// Tells which request a response answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tag {
-    /// `admin`'s calls, which wait for it.
+enum RequestTag {
+    /// A request of `admin`, which blocks until its response.
     Prepare,
     Metadata,
-    ProducerIdentity,
-    /// The transaction's.
-    Coordinator,
-    /// To be added to the transaction.
-    Partitions,
-    /// The body of this name, in the window of that line.
-    ProducerBatch {
-        queue: usize,
-        id: u64,
-    },
+    InitProducerId,
+    FindCoordinator,
+    AddPartitionsToTxn,
+    Produce(BatchId),
 }
 
-/// See the module.
+/// Identifies an in-flight batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct BatchId {
+    /// Index of its partition's queue.
+    queue: usize,
+    id: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Producer {
+    /// Name of the thread.
     name: &'static str,
     settings: ProducerSettings,
-    form: Form,
     topic_settings: TopicSettings,
     topics: Topics,
-    network: Network<Tag>,
-    metadata: metadata::Metadata,
-    /// For lines that have no producer id yet.
-    producer_id: ProducerIdState,
-    /// None where it writes without one.
-    transaction: Option<TransactionManager>,
-    incomplete: IncompleteBatches,
-    /// Parts that no line has yet: slot and number of each, and when it came.
-    unplaced: VecDeque<(usize, usize, Instant)>,
-    /// Partitions that something was sent to, or is to be.
-    queues: Vec<PartitionQueue>,
-    queue_of: BTreeMap<(OutputTopic, i32), usize>,
-    sticky: Vec<StickyPartitioner>,
-    /// The line that is asked first.
-    turn: usize,
-    /// Brokers that want nothing more before (KIP-219).
-    throttled: BTreeMap<Node, Instant>,
-    /// The beginning of a request; the buffer is used again.
-    head: Vec<u8>,
+    network: Network<RequestTag>,
+    metadata: Metadata,
+    producer_id: ProducerId,
+    /// `None` unless the producer is transactional.
+    transaction_manager: Option<TransactionManager>,
+    accumulator: RecordAccumulator,
+    /// One per output.
+    sticky_partitioners: Vec<StickyPartitioner>,
+    /// Brokers that must not be sent to before the time (KIP-219).
+    throttled_until: BTreeMap<Node, Instant>,
+    /// Reused buffer for the part of a produce request in front of its record batch.
+    request_head: Vec<u8>,
     warnings: Throttle,
 }
 
 impl Producer {
-    /// See [`Client::producer`](crate::client::Client::producer).
+    /// Does not connect yet.
     pub(crate) fn new(
-        cluster: &ClientSettings,
+        client: &ClientSettings,
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
         transaction: Option<&Arc<Transaction>>,
     ) -> Self {
         let outputs = topics.outputs.iter().map(String::as_str);
-        let longest_name = outputs.clone().max_by_key(|topic| topic.len());
-        let largest = partition_queue::records_within(
-            settings.max_request_size,
-            longest_name.unwrap_or_default(),
-        );
         Self {
             name,
-            form: Form {
-                codec: codec(settings.compression),
-                linger: settings.linger,
-                merged: settings.batch_size.unwrap_or(largest).min(largest),
-                largest,
-            },
             settings: settings.clone(),
-            topic_settings: cluster.topics.clone(),
+            topic_settings: client.topics.clone(),
             topics: topics.clone(),
-            network: Network::new(&cluster.connection, Some(name)),
-            metadata: metadata::Metadata::new(&cluster.brokers, outputs.clone()),
-            producer_id: ProducerIdState::default(),
-            transaction: transaction.map(TransactionManager::new),
-            incomplete: IncompleteBatches::default(),
-            unplaced: VecDeque::new(),
-            queues: Vec::new(),
-            queue_of: BTreeMap::new(),
-            sticky: outputs.map(|_| StickyPartitioner::default()).collect(),
-            turn: 0,
-            throttled: BTreeMap::new(),
-            head: Vec::new(),
+            network: Network::new(&client.connection, Some(name)),
+            metadata: Metadata::new(&client.brokers, outputs.clone()),
+            producer_id: ProducerId::default(),
+            transaction_manager: transaction.map(TransactionManager::new),
+            accumulator: RecordAccumulator::new(settings, topics, transaction.is_some()),
+            sticky_partitioners: outputs.map(|_| StickyPartitioner::default()).collect(),
+            throttled_until: BTreeMap::new(),
+            request_head: Vec::new(),
             warnings: Throttle::new(WARNING_INTERVAL),
         }
     }
 
-    /// Goes on as far as it can without waiting. Whether anything came or went.
-    fn work(&mut self) -> Result<bool, Error> {
+    /// Handles all responses and sends all that may be sent, without blocking. Returns whether there was anything to handle or send.
+    fn run_once(&mut self) -> Result<bool, Error> {
         let now = Instant::now();
-        let mut worked = false;
-        while let Some(arrival) = self.network.next_event() {
-            self.arrived(arrival, now)?;
-            worked = true;
+        let mut has_worked = false;
+        while let Some(event) = self.network.next_event() {
+            self.handle_event(event, now)?;
+            has_worked = true;
         }
-        self.metadata.poll(&mut self.network, Tag::Metadata);
-        self.ask_identity(now)?;
+        self.metadata.poll(&mut self.network, RequestTag::Metadata);
+        self.request_producer_id(now)?;
         loop {
-            self.place(now)?;
+            self.assign_partitions(now)?;
             self.add_partitions(now);
-            if !self.send_each(now)? {
-                return Ok(worked);
+            if !self.send_batches(now)? {
+                return Ok(has_worked);
             }
-            worked = true;
+            has_worked = true;
         }
     }
 
-    /// Bodies that are placed and do not come next yet.
-    fn waiting(&self) -> usize {
-        self.queues.iter().map(PartitionQueue::waiting).sum()
-    }
-
-    /// A line does not get on: it rests. That is told once, until something of it is acknowledged.
-    fn trouble(&mut self, number: usize, now: Instant, what: &str) {
-        let back_off = self.network.settings().retry_backoff;
-        if let Some(queue) = self.queues.get_mut(number) {
-            queue.rest(now, back_off);
-            if !std::mem::replace(&mut queue.is_troubled, true) {
-                self.warn(now, what);
-            } else {
-                log::debug!("produce: {what}");
-            }
+    /// Backs off from a partition after a failure. Logs a warning for the first failure since the last acknowledgement.
+    fn handle_failure(&mut self, queue: usize, now: Instant, cause: &str, next_step: &str) {
+        let Some(queue) = self.accumulator.queues.get_mut(queue) else {
+            return;
+        };
+        queue.back_off(now, self.network.settings().retry_backoff);
+        let topic = self.topics.output(queue.output);
+        let partition = queue.partition;
+        let message = format!("produce {topic}-{partition} failed: {cause}, {next_step}");
+        if std::mem::replace(&mut queue.has_warned, true) {
+            log::debug!("{message}");
+        } else {
+            self.warn(now, &message);
         }
     }
 
-    fn warn(&mut self, now: Instant, what: &str) {
+    /// Logs a warning, at most one per [`WARNING_INTERVAL`].
+    fn warn(&mut self, now: Instant, message: &str) {
         if let Some(suppressed) = self.warnings.admit(now) {
-            log::warn!(
-                "produce: {what}; trying again ({suppressed} more like this since the last line)"
-            );
+            log::warn!("{message}{}", more_suppressed(suppressed));
         }
     }
 
-    /// When there will be something to do that nothing arrives for.
-    fn due(&self, now: Instant) -> Option<Instant> {
-        let queues = self
-            .queues
-            .iter()
-            .filter(|queue| !queue.is_idle())
-            .flat_map(|queue| [queue.until, queue.lingers_until(&self.form)])
-            .flatten();
-        let others = [
+    /// Returns the next moment at which there is something to do without a response.
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let manager = self.transaction_manager.as_ref();
+        let retries = [
             self.metadata.next_poll(&self.network),
-            self.producer_id.not_before,
-            self.transaction
-                .as_ref()
-                .and_then(|manager| manager.not_before),
+            self.producer_id.retry_at,
+            manager.and_then(|manager| manager.retry_at),
         ];
-        let dues = queues
-            .chain(others.into_iter().flatten())
-            .chain(self.throttled.values().copied());
-        dues.filter(|due| *due > now).min()
-    }
-}
-
-fn codec(compression: Compression) -> Codec {
-    match compression {
-        Compression::None => Codec::None,
-        Compression::Gzip => Codec::Gzip,
-        Compression::Snappy => Codec::Snappy,
-        Compression::Lz4 => Codec::Lz4,
-        Compression::Zstd => Codec::Zstd,
+        let deadlines = self
+            .accumulator
+            .deadlines()
+            .chain(retries.into_iter().flatten())
+            .chain(self.throttled_until.values().copied());
+        deadlines.filter(|deadline| *deadline > now).min()
     }
 }
 
@@ -217,45 +186,41 @@ impl crate::client::Producer for Producer {
         admin::provision(
             &mut self.network,
             &mut self.metadata,
-            Tag::Prepare,
+            RequestTag::Prepare,
             &self.topics.all(),
             &self.topic_settings,
         )
     }
 
     fn send(&mut self, batch: Batch) -> Result<(), Error> {
-        let parts = batch.parts().len();
-        let slot = self.incomplete.take(batch);
-        let now = Instant::now();
-        self.unplaced
-            .extend((0..parts).map(|part| (slot, part, now)));
+        self.accumulator.append(batch, Instant::now());
         Ok(())
     }
 
     fn accepts(&self) -> bool {
-        self.unplaced.is_empty()
-            && (!self.form.linger.is_zero() || self.waiting() < self.settings.max_in_flight)
+        self.accumulator.has_room()
     }
 
     fn poll(&mut self, timeout: Duration) -> Result<(), Error> {
-        // What was given since the last call, or has become due.
-        let worked = self.work()?;
+        // Before blocking, send what was appended since the last call, or is due.
+        let has_worked = self.run_once()?;
         let now = Instant::now();
-        let until = if worked || self.incomplete.has_delivered() {
+        let until = if has_worked || self.accumulator.incomplete.has_delivered() {
             now
         } else {
             let until = now + timeout;
-            self.due(now).map_or(until, |due| due.min(until))
+            self.next_deadline(now)
+                .map_or(until, |deadline| deadline.min(until))
         };
         self.network.wait(until);
-        self.work().map(drop)
+        self.run_once().map(drop)
     }
 
     fn delivered(&mut self) -> Option<Batch> {
-        self.incomplete.delivered()
+        self.accumulator.incomplete.pop_delivered()
     }
 
     fn in_flight(&self) -> usize {
-        self.incomplete.len()
+        self.accumulator.incomplete.len()
     }
 }

@@ -1,9 +1,9 @@
-//! What waits for one partition, and what is on its way there.
+//! Queue of producer batches for one partition, its in-flight batches and its back-off. No I/O; the time is a parameter.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::in_flight::{Counted, InFlightBatches};
+use super::in_flight::{InFlightBatches, RecordCount};
 use super::incomplete_batches::IncompleteBatches;
 use super::producer_batch::ProducerBatch;
 use crate::client::OutputTopic;
@@ -12,33 +12,34 @@ use crate::client::native::compression::{self, Codec};
 use crate::client::native::network::Node;
 use crate::client::records::BATCH_HEADER;
 
-/// How bodies become batches.
+/// How queued batches are merged, split and compressed before they are sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Form {
+pub(super) struct BatchSettings {
     pub(super) codec: Codec,
+    /// `linger.ms`
     pub(super) linger: Duration,
-    /// Bytes of records up to which those that linger are merged; not more than `largest`.
-    pub(super) merged: usize,
-    /// Bytes of records at most, where it is not a single one.
-    pub(super) largest: usize,
+    /// Maximum bytes of records in a merged batch. At most `max_size`.
+    pub(super) merged_size: usize,
+    /// Maximum bytes of records in a batch of more than one record.
+    pub(super) max_size: usize,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct PartitionQueue {
     pub(super) output: OutputTopic,
     pub(super) partition: i32,
-    waiting: VecDeque<ProducerBatch>,
+    /// Batches behind the in-flight ones.
+    queued: VecDeque<ProducerBatch>,
     pub(super) in_flight: InFlightBatches<ProducerBatch>,
-    /// To whom what is out was sent.
-    pub(super) peer: Option<Node>,
-    /// Failures since something was acknowledged last.
+    /// Broker that the in-flight batches were sent to.
+    pub(super) node: Option<Node>,
+    /// Failures since the last acknowledgement.
     pub(super) failures: u32,
-    /// Nothing is sent before.
-    pub(super) until: Option<Instant>,
-    /// That it does not get on is told.
-    pub(super) is_troubled: bool,
-    /// Number of the last transaction that its partition was added to.
+    /// End of the back-off: nothing is sent before.
+    pub(super) retry_at: Option<Instant>,
+    /// A warning about the failures since the last acknowledgement was logged.
+    pub(super) has_warned: bool,
+    /// Number of the last transaction that the partition was added to.
     pub(super) transaction: u64,
 }
 
@@ -51,46 +52,45 @@ impl PartitionQueue {
         Self {
             output,
             partition,
-            waiting: VecDeque::new(),
+            queued: VecDeque::new(),
             in_flight,
-            peer: None,
+            node: None,
             failures: 0,
-            until: None,
-            is_troubled: false,
+            retry_at: None,
+            has_warned: false,
             transaction: 0,
         }
     }
 
-    /// Takes a body, behind the others.
     pub(super) fn push(&mut self, batch: ProducerBatch) {
-        self.waiting.push_back(batch);
+        self.queued.push_back(batch);
     }
 
-    /// Bodies that do not come next yet.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Number of batches behind the in-flight ones.
+    pub(super) fn queued(&self) -> usize {
+        self.queued.len()
     }
 
-    /// Whether there is nothing to do.
-    pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight.is_empty()
+    /// True if all batches are acknowledged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queued.is_empty() && self.in_flight.is_empty()
     }
 
-    /// Moves what comes next into the window, as it is to be sent.
-    pub(super) fn fill(
+    /// Moves queued batches to the in-flight ones as far as there is room, merged, split and compressed as they will be sent.
+    pub(super) fn fill_in_flight(
         &mut self,
-        form: &Form,
+        settings: &BatchSettings,
         incomplete: &IncompleteBatches,
         now: Instant,
     ) -> Result<(), compression::Error> {
-        while self.in_flight.has_room() && self.is_due(form, incomplete, now) {
-            let Some(mut batch) = self.next(form, incomplete) else {
+        while self.in_flight.has_room() && self.is_ready(settings, incomplete, now) {
+            let Some(mut batch) = self.pop_merged(settings, incomplete) else {
                 break;
             };
-            batch.compress(form.codec, incomplete)?;
-            if batch.records(incomplete).len() > form.largest && batch.count() > 1 {
+            batch.compress(settings.codec, incomplete)?;
+            if batch.records(incomplete).len() > settings.max_size && batch.record_count() > 1 {
                 for half in batch.halves(incomplete).into_iter().rev() {
-                    self.waiting.push_front(half);
+                    self.queued.push_front(half);
                 }
             } else {
                 self.in_flight.push(batch);
@@ -99,37 +99,47 @@ impl PartitionQueue {
         Ok(())
     }
 
-    fn is_due(&self, form: &Form, incomplete: &IncompleteBatches, now: Instant) -> bool {
-        let due = self.lingers_until(form).is_none_or(|until| until <= now);
-        due || {
+    /// True if the first queued batch does not linger any more, or the queued batches fill a merged one.
+    fn is_ready(
+        &self,
+        settings: &BatchSettings,
+        incomplete: &IncompleteBatches,
+        now: Instant,
+    ) -> bool {
+        let has_lingered = self.linger_end(settings).is_none_or(|end| end <= now);
+        has_lingered || {
             let sizes = self
-                .waiting
+                .queued
                 .iter()
                 .map(|batch| batch.records(incomplete).len());
-            sizes.sum::<usize>() >= form.merged
+            sizes.sum::<usize>() >= settings.merged_size
         }
     }
 
-    /// Until when the first that waits does so for others.
-    pub(super) fn lingers_until(&self, form: &Form) -> Option<Instant> {
-        let first = self.waiting.front()?;
-        (!form.linger.is_zero()).then(|| first.since + form.linger)
+    /// Returns when the first queued batch has lingered for `linger.ms`, or `None` if it does not linger.
+    pub(super) fn linger_end(&self, settings: &BatchSettings) -> Option<Instant> {
+        let first = self.queued.front()?;
+        (!settings.linger.is_zero()).then(|| first.created + settings.linger)
     }
 
-    /// The first that waits, with those behind it that go into the same batch where they linger.
-    fn next(&mut self, form: &Form, incomplete: &IncompleteBatches) -> Option<ProducerBatch> {
-        let first = self.waiting.pop_front()?;
-        if form.linger.is_zero() {
+    /// Removes the first queued batch, merged with those behind it if batches linger.
+    fn pop_merged(
+        &mut self,
+        settings: &BatchSettings,
+        incomplete: &IncompleteBatches,
+    ) -> Option<ProducerBatch> {
+        let first = self.queued.pop_front()?;
+        if settings.linger.is_zero() {
             return Some(first);
         }
         let mut size = first.records(incomplete).len();
         let mut batches = vec![first];
-        while let Some(batch) = self.waiting.front() {
+        while let Some(batch) = self.queued.front() {
             size += batch.records(incomplete).len();
-            if size > form.merged {
+            if size > settings.merged_size {
                 break;
             }
-            batches.extend(self.waiting.pop_front());
+            batches.extend(self.queued.pop_front());
         }
         if batches.len() == 1 {
             return batches.pop();
@@ -137,37 +147,37 @@ impl PartitionQueue {
         ProducerBatch::merge(batches, incomplete)
     }
 
-    /// Something was sent.
-    pub(super) fn sent(&mut self, id: u64, peer: Node) {
-        self.in_flight.sent(id);
-        self.peer = Some(peer);
-        self.until = None;
+    /// The batch `id` was sent to `node`.
+    pub(super) fn mark_sent(&mut self, id: u64, node: Node) {
+        self.in_flight.mark_sent(id);
+        self.node = Some(node);
+        self.retry_at = None;
     }
 
-    /// Whether what fails now is the first since something was acknowledged, or fails along with it.
-    pub(super) fn fails_first(&self, now: Instant) -> bool {
-        let rests = self.until.is_some_and(|until| now < until);
-        self.failures == 0 || self.failures == 1 && rests
+    /// True if a failure now is the first one since the last acknowledgement, or belongs to the first one because its back-off still runs.
+    pub(super) fn is_first_failure(&self, now: Instant) -> bool {
+        let is_backing_off = self.retry_at.is_some_and(|at| now < at);
+        self.failures == 0 || self.failures == 1 && is_backing_off
     }
 
-    /// Something failed: the line rests before it goes on. What fails along with it makes that no longer.
-    pub(super) fn rest(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
-        if self.until.is_none_or(|until| until <= now) {
-            self.until = Some(now + backoff(first, longest, self.failures));
+    /// Starts a back-off between `first` and `longest`. Failures during a back-off do not extend it.
+    pub(super) fn back_off(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
+        if self.retry_at.is_none_or(|at| at <= now) {
+            self.retry_at = Some(now + backoff(first, longest, self.failures));
             self.failures = self.failures.saturating_add(1);
         }
     }
 
-    /// Something was acknowledged. Whether it was told that the line does not get on.
-    pub(super) fn worked(&mut self) -> bool {
+    /// A batch was acknowledged. Returns whether a warning about failures was logged before.
+    pub(super) fn mark_acknowledged(&mut self) -> bool {
         self.failures = 0;
-        std::mem::take(&mut self.is_troubled)
+        std::mem::take(&mut self.has_warned)
     }
 }
 
-/// Bytes of records in a request of so many; the rest is for the request and the batch's header.
-pub(super) fn records_within(request: usize, topic: &str) -> usize {
-    request.saturating_sub(BATCH_HEADER + 64 + topic.len())
+/// Returns the maximum bytes of records in a request of `request_size` bytes; the rest is for the request and the record batch header.
+pub(super) fn max_records_size(request_size: usize, topic: &str) -> usize {
+    request_size.saturating_sub(BATCH_HEADER + 64 + topic.len())
 }
 
 #[cfg(test)]
@@ -179,10 +189,10 @@ mod tests {
     use crate::client::{Batch, Record};
     use crate::topic_partition::TopicPartition;
 
-    /// Bytes of a record below: lengths, attributes, deltas and 92 bytes of value.
+    /// Size of each record below: lengths, attributes, deltas and a value of 92 bytes.
     const RECORD: usize = 101;
 
-    fn hold(incomplete: &mut IncompleteBatches, records: i64) -> usize {
+    fn insert(incomplete: &mut IncompleteBatches, records: i64) -> usize {
         let mut batch = Batch::new(1 << 20);
         for offset in 0..records {
             let record = Record {
@@ -198,85 +208,94 @@ mod tests {
             };
             batch.push(0, b"", &record);
         }
-        incomplete.take(batch)
+        incomplete.insert(batch)
     }
 
-    /// Bodies of so many records each come one each 10 ms; at `millis` the next ones have these counts.
+    /// Queues batches of these record counts, one every 10 ms, and compares the record counts of those that may be sent at `millis`.
     #[track_caller]
-    fn check(linger: u64, merged: usize, largest: usize, given: &[i64], millis: u64, next: &[i32]) {
-        let form = Form {
+    fn check(
+        linger: u64,
+        merged_records: usize,
+        max_records: usize,
+        queued: &[i64],
+        millis: u64,
+        expected: &[i32],
+    ) {
+        let settings = BatchSettings {
             codec: Codec::None,
             linger: Duration::from_millis(linger),
-            merged: merged * RECORD,
-            largest: largest * RECORD,
+            merged_size: merged_records * RECORD,
+            max_size: max_records * RECORD,
         };
         let start = Instant::now();
         let mut incomplete = IncompleteBatches::default();
         let mut queue = PartitionQueue::new(0, 0, InFlightBatches::new(5, false, true));
-        for (number, &records) in (0..).zip(given) {
-            let slot = hold(&mut incomplete, records);
-            let since = start + Duration::from_millis(10 * number);
-            queue.push(ProducerBatch::whole(&incomplete, slot, 0, since).unwrap());
+        for (number, &records) in (0..).zip(queued) {
+            let slot = insert(&mut incomplete, records);
+            let created = start + Duration::from_millis(10 * number);
+            queue.push(ProducerBatch::from_record_set(&incomplete, slot, 0, created).unwrap());
         }
         queue
-            .fill(&form, &incomplete, start + Duration::from_millis(millis))
+            .fill_in_flight(
+                &settings,
+                &incomplete,
+                start + Duration::from_millis(millis),
+            )
             .unwrap();
         let counts: Vec<i32> = std::iter::from_fn(|| {
-            let turn = queue.in_flight.turn()?;
-            queue.in_flight.sent(turn.id);
-            let batch = queue.in_flight.batch(turn.id)?;
-            assert_eq!(
-                batch.records(&incomplete).len(),
-                RECORD * batch.count() as usize
-            );
-            Some(batch.count())
+            let next = queue.in_flight.next_to_send()?;
+            queue.in_flight.mark_sent(next.id);
+            let batch = queue.in_flight.get_mut(next.id)?;
+            let count = batch.record_count();
+            assert_eq!(batch.records(&incomplete).len(), RECORD * count as usize);
+            Some(count)
         })
         .collect();
-        assert_eq!(counts, next);
+        assert_eq!(counts, expected);
     }
 
     #[test]
-    fn what_does_not_linger_goes_as_it_is() {
+    fn without_linger_batches_stay_as_they_are() {
         check(0, 10, 10, &[1, 2, 3], 0, &[1, 2, 3]);
         check(0, 10, 10, &[1, 1, 1, 1, 1, 1, 1], 0, &[1, 1, 1, 1, 1]);
     }
 
     #[test]
-    fn what_lingers_is_merged() {
+    fn with_linger_batches_are_merged() {
         check(50, 10, 10, &[1, 2, 3], 49, &[]);
         check(50, 10, 10, &[1, 2, 3], 50, &[6]);
-        // As much as goes into one; the rest lingers on.
+        // The third batch does not fit and lingers on.
         check(50, 5, 10, &[2, 2, 2], 0, &[4]);
         check(50, 5, 10, &[2, 2, 2], 70, &[4, 2]);
         check(50, 5, 10, &[7, 1], 50, &[7]);
     }
 
     #[test]
-    fn what_is_larger_than_a_request_goes_in_parts() {
+    fn batches_larger_than_a_request_are_split() {
         check(0, 4, 4, &[4, 9], 0, &[4, 4, 2, 3]);
         check(0, 0, 0, &[2], 0, &[1, 1]);
     }
 
     #[test]
-    fn a_rest_is_longer_each_time() {
+    fn the_back_off_grows() {
         let mut queue = PartitionQueue::new(0, 0, InFlightBatches::new(5, false, true));
-        let back_off = (Duration::from_millis(100), Duration::from_secs(1));
+        let bounds = (Duration::from_millis(100), Duration::from_secs(1));
         let now = Instant::now();
-        let rest = |queue: &mut PartitionQueue| {
-            queue.rest(now, back_off);
-            let until = queue.until.unwrap();
-            // What fails along with it.
-            queue.rest(now, back_off);
-            assert_eq!(queue.until, Some(until));
-            queue.sent(0, Node::Broker(1));
-            until - now
+        let back_off = |queue: &mut PartitionQueue| {
+            queue.back_off(now, bounds);
+            let retry_at = queue.retry_at.unwrap();
+            // A second failure during the back-off.
+            queue.back_off(now, bounds);
+            assert_eq!(queue.retry_at, Some(retry_at));
+            queue.mark_sent(0, Node::Broker(1));
+            retry_at - now
         };
-        let rests: Vec<Duration> = (0..6).map(|_| rest(&mut queue)).collect();
-        for (rest, millis) in rests.iter().zip([100, 200, 400, 800, 1000, 1000]) {
+        let waits: Vec<Duration> = (0..6).map(|_| back_off(&mut queue)).collect();
+        for (wait, millis) in waits.iter().zip([100, 200, 400, 800, 1000, 1000]) {
             let expected = Duration::from_millis(millis);
-            assert!(*rest >= expected.mul_f64(0.8) && *rest <= expected.mul_f64(1.2));
+            assert!(*wait >= expected.mul_f64(0.8) && *wait <= expected.mul_f64(1.2));
         }
-        queue.worked();
-        assert!(rest(&mut queue) <= Duration::from_millis(120));
+        queue.mark_acknowledged();
+        assert!(back_off(&mut queue) <= Duration::from_millis(120));
     }
 }

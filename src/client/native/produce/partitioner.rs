@@ -1,11 +1,10 @@
-//! Gives the parts of batches to the lines of their partitions.
+//! Runs on the producer thread: assigns record sets to partitions. Records with a key go where Kafka's own producer sends the key, the others
+//! where the sticky partitioner says.
 
 use std::time::Instant;
 
 use kafka_protocol::error::ResponseError;
 
-use super::in_flight::InFlightBatches;
-use super::partition_queue::PartitionQueue;
 use super::producer_batch::ProducerBatch;
 use super::{Producer, failure};
 use crate::client::Error;
@@ -13,25 +12,20 @@ use crate::client::OutputTopic;
 use crate::client::native::error_name::kafka_name;
 
 impl Producer {
-    /// Gives parts to the lines of their partitions, as long as these have not much to send.
-    pub(super) fn place(&mut self, now: Instant) -> Result<(), Error> {
-        while let Some(&(slot, part, since)) = self.unplaced.front() {
-            if self.form.linger.is_zero() && self.waiting() >= self.settings.max_in_flight {
+    /// Queues record sets by partition until the queues are full or the metadata of a topic is missing.
+    pub(super) fn assign_partitions(&mut self, now: Instant) -> Result<(), Error> {
+        while let Some(batch) = self.accumulator.next_unassigned() {
+            if !self.assign_partition(batch, now)? {
                 break;
             }
-            if let Some(batch) = ProducerBatch::whole(&self.incomplete, slot, part, since)
-                && !self.place_body(batch, now)?
-            {
-                break;
-            }
-            self.unplaced.pop_front();
+            self.accumulator.pop_unassigned();
         }
         Ok(())
     }
 
-    /// Whether it could be done: what is needed to know of the topic is known.
-    fn place_body(&mut self, whole: ProducerBatch, now: Instant) -> Result<bool, Error> {
-        let Some((output, is_keyed)) = whole.source(&self.incomplete) else {
+    /// Queues a whole record set. Returns false if the metadata of its topic is missing.
+    fn assign_partition(&mut self, batch: ProducerBatch, now: Instant) -> Result<bool, Error> {
+        let Some((output, is_keyed)) = batch.source(&self.accumulator.incomplete) else {
             return Ok(true);
         };
         let name = self.topics.output(output);
@@ -40,71 +34,67 @@ impl Producer {
             .topic(name)
             .filter(|topic| topic.has_partitions());
         let Some(topic) = topic else {
-            return self.topic_missing(output, now).map(|()| false);
+            return self.report_unavailable(output, now).map(|()| false);
         };
         let partitions = i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX);
         if partitions == 1 {
             let only = topic.leaders.keys().next().copied().unwrap_or_default();
-            self.line_up(output, only, whole);
+            self.enqueue(output, only, batch);
             return Ok(true);
         }
-        let room = self.form.merged;
-        let bytes = whole.records(&self.incomplete).len();
-        let until = now + self.form.linger;
+        let settings = self.accumulator.batch_settings;
+        let bytes = batch.records(&self.accumulator.incomplete).len();
+        let until = now + settings.linger;
         let choice = self
-            .sticky
+            .sticky_partitioners
             .get_mut(usize::from(output))
-            .and_then(|sticky| sticky.choose(&topic.leaders, bytes, now, until, room));
+            .and_then(|partitioner| {
+                partitioner.choose(&topic.leaders, bytes, now, until, settings.merged_size)
+            });
         let Some(keyless) = choice else {
-            return self.topic_missing(output, now).map(|()| false);
+            return self.report_unavailable(output, now).map(|()| false);
         };
         if !is_keyed {
-            self.line_up(output, keyless, whole);
+            self.enqueue(output, keyless, batch);
             return Ok(true);
         }
-        for (partition, batch) in whole.split(&self.incomplete, partitions, keyless) {
-            self.line_up(output, partition, batch);
+        let incomplete = &self.accumulator.incomplete;
+        for (partition, batch) in batch.split_by_partition(incomplete, partitions, keyless) {
+            self.enqueue(output, partition, batch);
         }
         Ok(true)
     }
 
-    /// Nothing can be sent to this topic now.
-    fn topic_missing(&mut self, output: OutputTopic, now: Instant) -> Result<(), Error> {
+    /// Logs why nothing can be sent to a topic, and requests its metadata. Fails if a retry would not help.
+    fn report_unavailable(&mut self, output: OutputTopic, now: Instant) -> Result<(), Error> {
         use ResponseError::{InvalidTopicException, TopicAuthorizationFailed};
         let name = self.topics.output(output);
         let Some(topic) = self.metadata.topic(name) else {
             return Ok(());
         };
-        let what = match topic.error {
+        let cause = match topic.error {
             Some(error @ (TopicAuthorizationFailed | InvalidTopicException)) => {
                 return Err(failure(format!("topic {name}: {}", kafka_name(error))));
             }
-            Some(error) => format!("topic {name}: {}", kafka_name(error)),
-            // The brokers have yet to tell.
+            Some(error) => kafka_name(error).to_string(),
+            // No broker has answered yet.
             None if topic.leaders.is_empty() => return Ok(()),
-            None => format!("topic {name} has no leader"),
+            None => "no leader".to_owned(),
         };
         self.metadata.request_update();
-        self.warn(now, &what);
+        let message = format!("produce to topic {name} failed: {cause}, refreshing metadata");
+        self.warn(now, &message);
         Ok(())
     }
 
-    /// Gives a body to the line of its partition. Topics of the same name have the same lines: the broker counts by partition.
-    fn line_up(&mut self, output: OutputTopic, partition: i32, batch: ProducerBatch) {
+    /// Appends a batch to the queue of its partition. Outputs with the same topic share the queue, because a broker counts the sequence
+    /// numbers by partition.
+    fn enqueue(&mut self, output: OutputTopic, partition: i32, batch: ProducerBatch) {
         let name = self.topics.output(output);
         let first = self.topics.outputs.iter().position(|other| other == name);
         let output = first
             .and_then(|first| OutputTopic::try_from(first).ok())
             .unwrap_or(output);
-        let (limit, idempotent) = (self.settings.max_in_flight, self.settings.idempotent);
-        let queues = &mut self.queues;
-        let number = *self.queue_of.entry((output, partition)).or_insert_with(|| {
-            let in_flight = InFlightBatches::new(limit, idempotent, self.transaction.is_none());
-            queues.push(PartitionQueue::new(output, partition, in_flight));
-            queues.len() - 1
-        });
-        if let Some(queue) = queues.get_mut(number) {
-            queue.push(batch);
-        }
+        self.accumulator.enqueue(output, partition, batch);
     }
 }

@@ -1,105 +1,105 @@
-//! The body of one record batch for one partition: a whole part of a batch as it stands there, or, where the part had to be split, merged or
-//! compressed, a copy of its own. It remembers which records it has, so that it can be put together anew.
+//! A batch of encoded records for one partition. No I/O.
+//!
+//! Its records are a whole record set of an incomplete batch, used in place, or a copy of its own where a record set had to be split, merged or
+//! compressed. It remembers the location of each record, so that it can be split again and its records be completed.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::in_flight::Counted;
-use super::incomplete_batches::{IncompleteBatches, Single, Span};
-use super::records_builder::{RecordsBuilder, each};
+use super::in_flight::RecordCount;
+use super::incomplete_batches::{IncompleteBatches, RecordIndex, RecordRange};
+use super::records_builder::{RecordsBuilder, for_each_record};
 use crate::client::OutputTopic;
 use crate::client::murmur2;
 use crate::client::native::compression::{self, Codec};
 use crate::client::records::HeaderFields;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct ProducerBatch {
-    spans: Vec<Span>,
-    /// None where it is a whole part, uncompressed.
+    ranges: Vec<RecordRange>,
+    /// `None` if the records are a whole, uncompressed record set.
     copy: Option<Vec<u8>>,
-    stamp: HeaderFields,
-    /// When its records were given to the producer.
-    pub(super) since: Instant,
-    /// The broker found that it had not arrived as it was sent.
-    pub(super) corrupt: bool,
+    header_fields: HeaderFields,
+    /// When the producer accepted the records.
+    pub(super) created: Instant,
+    /// The broker has answered CORRUPT_MESSAGE to it.
+    pub(super) is_corrupt: bool,
 }
 
-impl Counted for ProducerBatch {
-    fn count(&self) -> i32 {
-        self.stamp.count
+impl RecordCount for ProducerBatch {
+    fn record_count(&self) -> i32 {
+        self.header_fields.count
     }
 }
 
 impl ProducerBatch {
-    /// A whole part, as it is; none where there is no such part.
-    pub(super) fn whole(
+    /// Creates a batch from a whole record set, without a copy. Returns `None` if there is no such record set.
+    pub(super) fn from_record_set(
         incomplete: &IncompleteBatches,
         slot: usize,
-        part: usize,
-        since: Instant,
+        record_set: usize,
+        created: Instant,
     ) -> Option<Self> {
-        let source = incomplete.part(slot, part)?;
+        let source = incomplete.record_set(slot, record_set)?;
         Some(Self {
-            spans: vec![Span {
+            ranges: vec![RecordRange {
                 slot,
-                part,
+                record_set,
                 from: 0,
                 to: usize::try_from(source.stamp().count).unwrap_or_default(),
             }],
             copy: None,
-            stamp: source.stamp(),
-            since,
-            corrupt: false,
+            header_fields: source.stamp(),
+            created,
+            is_corrupt: false,
         })
     }
 
-    fn encoded(encoder: RecordsBuilder, since: Instant) -> Option<Self> {
-        let (spans, bytes, stamp) = encoder.finish()?;
+    fn from_builder(builder: RecordsBuilder, created: Instant) -> Option<Self> {
+        let (ranges, bytes, header_fields) = builder.build()?;
         Some(Self {
-            spans,
+            ranges,
             copy: Some(bytes),
-            stamp,
-            since,
-            corrupt: false,
+            header_fields,
+            created,
+            is_corrupt: false,
         })
     }
 
-    /// The topic that its first record is bound for, and whether the part that it comes from has keys.
+    /// Returns the output topic of the first record, and whether a record of its record set has a key.
     pub(super) fn source(&self, incomplete: &IncompleteBatches) -> Option<(OutputTopic, bool)> {
-        let first = self.spans.first()?;
-        let part = incomplete.part(first.slot, first.part)?;
-        Some((part.output(), part.is_keyed()))
+        let first = self.ranges.first()?;
+        let record_set = incomplete.record_set(first.slot, first.record_set)?;
+        Some((record_set.output(), record_set.is_keyed()))
     }
 
-    /// Which records it has.
-    pub(super) fn spans(&self) -> &[Span] {
-        &self.spans
+    pub(super) fn ranges(&self) -> &[RecordRange] {
+        &self.ranges
     }
 
-    /// What is known of its header.
-    pub(super) fn stamp(&self) -> HeaderFields {
-        self.stamp
+    /// Fields of the record batch header, without producer id and sequence number.
+    pub(super) fn header_fields(&self) -> HeaderFields {
+        self.header_fields
     }
 
-    /// Its bytes as they go over the wire.
+    /// The encoded records, as they follow the record batch header.
     pub(super) fn records<'a>(&'a self, incomplete: &'a IncompleteBatches) -> &'a [u8] {
-        match (&self.copy, self.spans.as_slice()) {
+        match (&self.copy, self.ranges.as_slice()) {
             (Some(copy), _) => copy,
             (None, [whole]) => incomplete
-                .part(whole.slot, whole.part)
-                .map_or(&[], |part| part.records()),
+                .record_set(whole.slot, whole.record_set)
+                .map_or(&[], |record_set| record_set.records()),
             (None, _) => &[],
         }
     }
 
-    /// Compresses it, once, and unless that makes it larger.
+    /// Compresses the records, unless they are compressed already or would become larger.
     pub(super) fn compress(
         &mut self,
         codec: Codec,
         incomplete: &IncompleteBatches,
     ) -> Result<(), compression::Error> {
-        if codec == Codec::None || self.stamp.attributes != 0 {
+        if codec == Codec::None || self.header_fields.attributes != 0 {
             return Ok(());
         }
         let records = self.records(incomplete);
@@ -108,96 +108,96 @@ impl ProducerBatch {
         if compressed.len() < records.len() {
             compressed.shrink_to_fit();
             self.copy = Some(compressed);
-            self.stamp.attributes = codec.attributes();
+            self.header_fields.attributes = codec.attributes();
         }
         Ok(())
     }
 
-    /// Its two halves, in their order; of a single record only one.
+    /// Returns the two halves in order. The half of a single record is only the second one.
     pub(super) fn halves(&self, incomplete: &IncompleteBatches) -> Vec<Self> {
-        let middle = usize::try_from(self.count()).unwrap_or_default() / 2;
+        let middle = usize::try_from(self.record_count()).unwrap_or_default() / 2;
         let mut number = 0;
         let (mut first, mut second) = (RecordsBuilder::default(), RecordsBuilder::default());
-        each(&self.spans, incomplete, |span, timestamp, raw| {
+        for_each_record(&self.ranges, incomplete, |range, timestamp, raw| {
             let half = if number < middle {
                 &mut first
             } else {
                 &mut second
             };
-            half.push(span, timestamp, raw);
+            half.append(range, timestamp, raw);
             number += 1;
         });
         let halves = [first, second].into_iter();
         halves
-            .filter_map(|half| Self::encoded(half, self.since))
+            .filter_map(|half| Self::from_builder(half, self.created))
             .collect()
     }
 
-    /// It without the records of these numbers, which are sorted; none where nothing is left.
+    /// Returns the batch without the records at `indexes`, which are sorted, or `None` if no record is left.
     pub(super) fn without(
         &self,
         incomplete: &IncompleteBatches,
-        numbers: &[usize],
+        indexes: &[usize],
     ) -> Option<Self> {
-        let mut number = 0;
-        let mut left = RecordsBuilder::default();
-        each(&self.spans, incomplete, |span, timestamp, raw| {
-            if numbers.binary_search(&number).is_err() {
-                left.push(span, timestamp, raw);
+        let mut index = 0;
+        let mut remaining = RecordsBuilder::default();
+        for_each_record(&self.ranges, incomplete, |range, timestamp, raw| {
+            if indexes.binary_search(&index).is_err() {
+                remaining.append(range, timestamp, raw);
             }
-            number += 1;
+            index += 1;
         });
-        Self::encoded(left, self.since)
+        Self::from_builder(remaining, self.created)
     }
 
-    /// Its record of this number.
-    pub(super) fn single(&self, mut number: usize) -> Option<Single> {
-        for span in &self.spans {
-            if number < span.len() {
-                return Some(Single {
-                    slot: span.slot,
-                    part: span.part,
-                    index: span.from + number,
+    /// Returns the location of the record at `index` of this batch.
+    pub(super) fn locate(&self, mut index: usize) -> Option<RecordIndex> {
+        for range in &self.ranges {
+            if index < range.len() {
+                return Some(RecordIndex {
+                    slot: range.slot,
+                    record_set: range.record_set,
+                    index: range.from + index,
                 });
             }
-            number -= span.len();
+            index -= range.len();
         }
         None
     }
 
-    /// One of all of them, in their order.
+    /// Merges all batches into one, in order.
     pub(super) fn merge(batches: Vec<Self>, incomplete: &IncompleteBatches) -> Option<Self> {
-        let since = batches.first()?.since;
+        let created = batches.first()?.created;
         let mut merged = RecordsBuilder::default();
         for batch in &batches {
-            each(&batch.spans, incomplete, |span, timestamp, raw| {
-                merged.push(span, timestamp, raw);
+            for_each_record(&batch.ranges, incomplete, |range, timestamp, raw| {
+                merged.append(range, timestamp, raw);
             });
         }
-        Self::encoded(merged, since)
+        Self::from_builder(merged, created)
     }
 
-    /// A part, split by the partitions that Kafka's own producer gives the records' keys; those without a key go to `keyless`.
-    pub(super) fn split(
+    /// Splits the batch by partition: a record with a key goes where Kafka's own producer sends this key, one without a key to `keyless`.
+    pub(super) fn split_by_partition(
         &self,
         incomplete: &IncompleteBatches,
         partitions: i32,
         keyless: i32,
     ) -> Vec<(i32, Self)> {
-        let mut split: BTreeMap<i32, RecordsBuilder> = BTreeMap::new();
-        each(&self.spans, incomplete, |span, timestamp, raw| {
+        let mut builders: BTreeMap<i32, RecordsBuilder> = BTreeMap::new();
+        for_each_record(&self.ranges, incomplete, |range, timestamp, raw| {
             let partition = raw
                 .key
                 .map_or(keyless, |key| murmur2::partition(key, partitions));
-            split
+            builders
                 .entry(partition)
                 .or_default()
-                .push(span, timestamp, raw);
+                .append(range, timestamp, raw);
         });
-        let split = split.into_iter();
-        split
-            .filter_map(|(partition, encoder)| {
-                Some((partition, Self::encoded(encoder, self.since)?))
+        let builders = builders.into_iter();
+        builders
+            .filter_map(|(partition, builder)| {
+                Some((partition, Self::from_builder(builder, self.created)?))
             })
             .collect()
     }
@@ -213,11 +213,11 @@ mod tests {
     use crate::client::{Batch, Record, Timestamp};
     use crate::topic_partition::TopicPartition;
 
-    /// Time and value of a record; its key is the same as its value, or there is none.
-    type Seen = (i64, String);
+    /// Timestamp and value of a record. Its key is `None` or equal to its value.
+    type Decoded = (i64, String);
 
-    /// A batch of the records `from` to `to`, whose parts take four each. The odd ones have a key.
-    fn hold(incomplete: &mut IncompleteBatches, from: i64, to: i64) -> (usize, usize) {
+    /// Inserts a batch of the records `from` to `to`, with four records per record set. Odd records have a key.
+    fn insert(incomplete: &mut IncompleteBatches, from: i64, to: i64) -> (usize, usize) {
         let mut batch = Batch::new(120);
         let headers = header_list(&[("name", b"value")]);
         for number in from..to {
@@ -235,81 +235,97 @@ mod tests {
             };
             batch.push(0, b"", &record);
         }
-        let parts = batch.parts().len();
-        (incomplete.take(batch), parts)
+        let record_sets = batch.parts().len();
+        (incomplete.insert(batch), record_sets)
     }
 
-    fn whole(incomplete: &IncompleteBatches, slot: usize, part: usize) -> ProducerBatch {
-        ProducerBatch::whole(incomplete, slot, part, Instant::now()).unwrap()
+    fn whole_batch(
+        incomplete: &IncompleteBatches,
+        slot: usize,
+        record_set: usize,
+    ) -> ProducerBatch {
+        ProducerBatch::from_record_set(incomplete, slot, record_set, Instant::now()).unwrap()
     }
 
-    /// Reads a body, and checks that it is one that a broker takes.
-    fn seen(incomplete: &IncompleteBatches, batch: &ProducerBatch) -> Vec<Seen> {
+    /// Decodes a batch, and checks what a broker checks.
+    fn decode(incomplete: &IncompleteBatches, batch: &ProducerBatch) -> Vec<Decoded> {
         let mut bytes = batch.records(incomplete);
-        let stamp = batch.stamp();
-        let mut seen = Vec::new();
+        let header = batch.header_fields();
+        let mut decoded = Vec::new();
         while let Some((raw, size)) = RawRecord::read(bytes) {
-            assert_eq!(raw.offset_delta, seen.len() as i32);
+            assert_eq!(raw.offset_delta, decoded.len() as i32);
             assert_eq!(raw.headers.len(), 1);
             assert!(raw.key.is_none_or(|key| Some(key) == raw.value));
             let value = String::from_utf8(raw.value.unwrap().to_vec()).unwrap();
-            seen.push((stamp.base_timestamp + raw.timestamp_delta, value));
+            decoded.push((header.base_timestamp + raw.timestamp_delta, value));
             bytes = &bytes[size..];
         }
         assert!(bytes.is_empty());
-        assert_eq!(stamp.count as usize, seen.len());
-        assert_eq!(Some(stamp.base_timestamp), seen.first().map(|seen| seen.0));
+        assert_eq!(header.count as usize, decoded.len());
         assert_eq!(
-            stamp.max_timestamp,
-            seen.iter().map(|seen| seen.0).max().unwrap()
+            Some(header.base_timestamp),
+            decoded.first().map(|decoded| decoded.0)
         );
-        for (number, (time, _)) in seen.iter().enumerate() {
-            let single = batch.single(number).unwrap();
-            let part = incomplete.part(single.slot, single.part).unwrap();
-            let (_, raw) = part.raw().nth(single.index).unwrap();
-            assert_eq!(part.stamp().base_timestamp + raw.timestamp_delta, *time);
+        assert_eq!(
+            header.max_timestamp,
+            decoded.iter().map(|decoded| decoded.0).max().unwrap()
+        );
+        for (number, (time, _)) in decoded.iter().enumerate() {
+            let location = batch.locate(number).unwrap();
+            let record_set = incomplete
+                .record_set(location.slot, location.record_set)
+                .unwrap();
+            let (_, raw) = record_set.raw().nth(location.index).unwrap();
+            assert_eq!(
+                record_set.stamp().base_timestamp + raw.timestamp_delta,
+                *time
+            );
         }
-        assert_eq!(batch.single(seen.len()), None);
-        seen
+        assert_eq!(batch.locate(decoded.len()), None);
+        decoded
     }
 
     #[track_caller]
     fn check(incomplete: &IncompleteBatches, batch: &ProducerBatch, expected: &[i64]) {
-        let expected: Vec<Seen> = expected
+        let expected: Vec<Decoded> = expected
             .iter()
             .map(|number| (1000 - number, number.to_string()))
             .collect();
-        assert_eq!(seen(incomplete, batch), expected);
+        assert_eq!(decode(incomplete, batch), expected);
     }
 
     #[test]
-    fn a_part_is_taken_as_it_is() {
+    fn a_whole_record_set_is_used_in_place() {
         let mut incomplete = IncompleteBatches::default();
-        let (slot, parts) = hold(&mut incomplete, 0, 6);
-        assert_eq!(parts, 2);
-        check(&incomplete, &whole(&incomplete, slot, 0), &[0, 1, 2, 3]);
-        check(&incomplete, &whole(&incomplete, slot, 1), &[4, 5]);
-        let records = incomplete.part(slot, 0).unwrap().records();
+        let (slot, record_sets) = insert(&mut incomplete, 0, 6);
+        assert_eq!(record_sets, 2);
+        check(
+            &incomplete,
+            &whole_batch(&incomplete, slot, 0),
+            &[0, 1, 2, 3],
+        );
+        check(&incomplete, &whole_batch(&incomplete, slot, 1), &[4, 5]);
+        let records = incomplete.record_set(slot, 0).unwrap().records();
         assert!(std::ptr::eq(
-            whole(&incomplete, slot, 0).records(&incomplete),
+            whole_batch(&incomplete, slot, 0).records(&incomplete),
             records
         ));
-        assert!(ProducerBatch::whole(&incomplete, slot, 2, Instant::now()).is_none());
+        assert!(ProducerBatch::from_record_set(&incomplete, slot, 2, Instant::now()).is_none());
     }
 
     #[test]
-    fn parts_are_merged_and_taken_apart() {
+    fn batches_are_merged_and_split() {
         let mut incomplete = IncompleteBatches::default();
-        let (first, _) = hold(&mut incomplete, 0, 6);
-        let (second, _) = hold(&mut incomplete, 6, 9);
+        let (first, _) = insert(&mut incomplete, 0, 6);
+        let (second, _) = insert(&mut incomplete, 6, 9);
         let batches = vec![
-            whole(&incomplete, first, 0),
-            whole(&incomplete, first, 1),
-            whole(&incomplete, second, 0),
+            whole_batch(&incomplete, first, 0),
+            whole_batch(&incomplete, first, 1),
+            whole_batch(&incomplete, second, 0),
         ];
         let merged = ProducerBatch::merge(batches, &incomplete).unwrap();
         check(&incomplete, &merged, &[0, 1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(merged.spans().len(), 3);
+        assert_eq!(merged.ranges().len(), 3);
         let halves = merged.halves(&incomplete);
         check(&incomplete, &halves[0], &[0, 1, 2, 3]);
         check(&incomplete, &halves[1], &[4, 5, 6, 7, 8]);
@@ -323,10 +339,10 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_split_by_key() {
+    fn a_batch_is_split_by_key() {
         let mut incomplete = IncompleteBatches::default();
-        let (slot, _) = hold(&mut incomplete, 0, 4);
-        let split = whole(&incomplete, slot, 0).split(&incomplete, 3, 7);
+        let (slot, _) = insert(&mut incomplete, 0, 4);
+        let split = whole_batch(&incomplete, slot, 0).split_by_partition(&incomplete, 3, 7);
         let partition_of = |key: &str| murmur2::partition(key.as_bytes(), 3);
         let mut expected: BTreeMap<i32, Vec<i64>> = BTreeMap::from([(7, vec![0, 2])]);
         for key in [1, 3] {
@@ -340,19 +356,19 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_become_smaller_is_not_compressed() {
+    fn incompressible_records_stay_uncompressed() {
         let mut incomplete = IncompleteBatches::default();
-        let (slot, _) = hold(&mut incomplete, 0, 1);
-        let mut batch = whole(&incomplete, slot, 0);
+        let (slot, _) = insert(&mut incomplete, 0, 1);
+        let mut batch = whole_batch(&incomplete, slot, 0);
         batch.compress(Codec::Gzip, &incomplete).unwrap();
-        assert_eq!(batch.stamp().attributes, 0);
+        assert_eq!(batch.header_fields().attributes, 0);
         check(&incomplete, &batch, &[0]);
-        let (slot, _) = hold(&mut incomplete, 0, 4);
-        let mut batch = whole(&incomplete, slot, 0);
+        let (slot, _) = insert(&mut incomplete, 0, 4);
+        let mut batch = whole_batch(&incomplete, slot, 0);
         batch.compress(Codec::Gzip, &incomplete).unwrap();
-        assert_eq!(batch.stamp().attributes, 1);
+        assert_eq!(batch.header_fields().attributes, 1);
         let size = batch.records(&incomplete).len();
-        assert!(size < incomplete.part(slot, 0).unwrap().records().len());
+        assert!(size < incomplete.record_set(slot, 0).unwrap().records().len());
         batch.compress(Codec::Gzip, &incomplete).unwrap();
         assert_eq!(batch.records(&incomplete).len(), size);
     }

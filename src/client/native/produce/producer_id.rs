@@ -1,4 +1,4 @@
-//! The producer id that the broker gives (KIP-98), for partitions that have none yet.
+//! Runs on the producer thread: requests a producer id and epoch (`InitProducerId`, KIP-98) for the partitions that have none.
 
 use std::time::Instant;
 
@@ -7,103 +7,100 @@ use kafka_protocol::messages::InitProducerIdRequest;
 
 use super::error_class::{ErrorClass, classify};
 use super::in_flight::ProducerIdentity;
-use super::{Producer, Tag, failure};
+use super::{Producer, RequestTag, failure};
 use crate::client::Error;
 use crate::client::native::backoff::backoff;
 use crate::client::native::error_name::kafka_name;
 use crate::client::native::network::Node;
 use crate::client::native::response::Response;
 
-/// What is known of it.
 #[derive(Debug, Default)]
-pub(super) struct ProducerIdState {
-    /// None where it is wanted.
-    pub(super) known: Option<ProducerIdentity>,
-    is_asked: bool,
+pub(super) struct ProducerId {
+    /// `None` while a new one is needed.
+    pub(super) identity: Option<ProducerIdentity>,
+    is_requested: bool,
     failures: u32,
-    /// It is not asked for before.
-    pub(super) not_before: Option<Instant>,
+    /// End of the back-off: no request is sent before.
+    pub(super) retry_at: Option<Instant>,
 }
 
-/// Attempts at a producer id that fail without a warning: with Kafka's back-off about five seconds.
+/// Consecutive failures without a warning: about five seconds with Kafka's back-off. A cluster that has just started needs that long.
 const QUIET_FAILURES: u32 = 8;
 
 impl Producer {
-    /// Asks for a producer id where one is wanted.
-    pub(super) fn ask_identity(&mut self, now: Instant) -> Result<(), Error> {
-        if let Some(part) = &self.transaction {
-            // The consumer has asked for it.
-            self.producer_id.known = part.transaction.identity();
+    /// Requests a producer id if one is needed.
+    pub(super) fn request_producer_id(&mut self, now: Instant) -> Result<(), Error> {
+        if let Some(manager) = &self.transaction_manager {
+            // The consumer requests the producer id of the transactions.
+            self.producer_id.identity = manager.transaction.identity();
             return Ok(());
         }
-        let soon = self.producer_id.not_before.is_some_and(|at| now < at);
+        let is_backing_off = self.producer_id.retry_at.is_some_and(|at| now < at);
         if !self.settings.idempotent
-            || self.producer_id.known.is_some()
-            || self.producer_id.is_asked
-            || soon
+            || self.producer_id.identity.is_some()
+            || self.producer_id.is_requested
+            || is_backing_off
         {
             return Ok(());
         }
-        let Some(peer) = self.metadata.connect_any(&mut self.network) else {
+        let Some(node) = self.metadata.connect_any(&mut self.network) else {
             return Ok(());
         };
         self.network
-            .version::<InitProducerIdRequest>(peer)
-            .map_err(|error| failure(format!("a producer id (enable.idempotence): {error}")))?;
+            .version::<InitProducerIdRequest>(node)
+            .map_err(|error| failure(format!("InitProducerId (enable.idempotence): {error}")))?;
         let request = InitProducerIdRequest::default()
             .with_transactional_id(None)
             .with_transaction_timeout_ms(i32::MAX)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
-        self.network.send(peer, &request, Tag::ProducerIdentity);
-        self.producer_id.is_asked = true;
+        self.network
+            .send(node, &request, RequestTag::InitProducerId);
+        self.producer_id.is_requested = true;
         Ok(())
     }
 
-    pub(super) fn identified(
+    pub(super) fn handle_producer_id_response(
         &mut self,
-        peer: Node,
-        response: &Response<Tag>,
+        node: Node,
+        response: &Response<RequestTag>,
         now: Instant,
     ) -> Result<(), Error> {
         let answer = match response.decode::<InitProducerIdRequest>() {
             Ok(answer) => answer,
             Err(error) => {
-                self.identity_failed(now);
-                self.network.disconnect(peer, &error.to_string());
+                self.retry_producer_id(now);
+                self.network.disconnect(node, &error.to_string());
                 return Ok(());
             }
         };
-        match ResponseError::try_from_code(answer.error_code) {
-            None => {
-                self.producer_id.is_asked = false;
-                self.producer_id.failures = 0;
-                self.producer_id.known = Some((answer.producer_id.0, answer.producer_epoch));
-                Ok(())
-            }
-            Some(error) if classify(Some(error)) == ErrorClass::Final => Err(failure(format!(
-                "a producer id (enable.idempotence): {}",
-                kafka_name(error)
-            ))),
-            Some(error) => {
-                let error = kafka_name(error);
-                self.identity_failed(now);
-                // A cluster that has begun a moment ago has to load first: no reason for a warning, unless it takes long.
-                if self.producer_id.failures > QUIET_FAILURES {
-                    self.warn(now, &format!("a producer id: {error}"));
-                } else {
-                    log::debug!("a producer id: {error}");
-                }
-                Ok(())
-            }
+        let Some(error) = ResponseError::try_from_code(answer.error_code) else {
+            self.producer_id.is_requested = false;
+            self.producer_id.failures = 0;
+            self.producer_id.identity = Some((answer.producer_id.0, answer.producer_epoch));
+            return Ok(());
+        };
+        let name = kafka_name(error);
+        if classify(error) == ErrorClass::Fatal {
+            let reason = format!("InitProducerId (enable.idempotence): {name}");
+            return Err(failure(reason));
         }
+        self.retry_producer_id(now);
+        let message = format!("InitProducerId failed: {name}, retrying");
+        if self.producer_id.failures > QUIET_FAILURES {
+            self.warn(now, &message);
+        } else {
+            log::debug!("{message}");
+        }
+        Ok(())
     }
 
-    pub(super) fn identity_failed(&mut self, now: Instant) {
+    /// Sends the request again after a back-off.
+    pub(super) fn retry_producer_id(&mut self, now: Instant) {
         let (first, longest) = self.network.settings().retry_backoff;
-        self.producer_id.is_asked = false;
-        self.producer_id.not_before =
-            Some(now + backoff(first, longest, self.producer_id.failures));
+        let wait = backoff(first, longest, self.producer_id.failures);
+        self.producer_id.is_requested = false;
+        self.producer_id.retry_at = Some(now + wait);
         self.producer_id.failures = self.producer_id.failures.saturating_add(1);
     }
 }

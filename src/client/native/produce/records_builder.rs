@@ -1,53 +1,59 @@
-//! Puts records that stand anywhere in the held batches together, for a record batch of their own.
+//! Builds the records of a producer batch from records of any incomplete batches. No I/O.
 
-use super::incomplete_batches::{IncompleteBatches, Span};
+use super::incomplete_batches::{IncompleteBatches, RecordRange};
 use crate::client::records::{HeaderFields, RawRecord, write_record};
 
-/// Lends the records of `spans`, each with a span of its own and its time.
-pub(super) fn each(
-    spans: &[Span],
+/// Calls `visit` for each record of `ranges`, with the range of this record alone and its timestamp.
+pub(super) fn for_each_record(
+    ranges: &[RecordRange],
     incomplete: &IncompleteBatches,
-    mut take: impl FnMut(Span, i64, &RawRecord<'_>),
+    mut visit: impl FnMut(RecordRange, i64, &RawRecord<'_>),
 ) {
-    let mut spans = spans.iter().peekable();
-    while let Some(&&Span { slot, part, .. }) = spans.peek() {
-        let Some(source) = incomplete.part(slot, part) else {
+    let mut ranges = ranges.iter().peekable();
+    while let Some(&&RecordRange {
+        slot, record_set, ..
+    }) = ranges.peek()
+    {
+        let Some(source) = incomplete.record_set(slot, record_set) else {
             return;
         };
-        let base = source.stamp().base_timestamp;
-        // Each part is walked through once: its spans come one behind the other, in their order.
+        let base_timestamp = source.stamp().base_timestamp;
+        // Each record set is read once, because its ranges are adjacent and in ascending order.
         let mut records = source.raw().enumerate();
         let mut next = 0;
-        while let Some(span) =
-            spans.next_if(|span| span.slot == slot && span.part == part && span.from >= next)
-        {
-            let skipped = span.from - next;
-            for (index, (_, raw)) in records.by_ref().skip(skipped).take(span.len()) {
-                let alone = Span {
+        while let Some(range) = ranges.next_if(|range| {
+            range.slot == slot && range.record_set == record_set && range.from >= next
+        }) {
+            let skipped = range.from - next;
+            for (index, (_, raw)) in records.by_ref().skip(skipped).take(range.len()) {
+                let record = RecordRange {
                     from: index,
                     to: index + 1,
-                    ..*span
+                    ..*range
                 };
-                take(alone, base.wrapping_add(raw.timestamp_delta), &raw);
+                visit(
+                    record,
+                    base_timestamp.wrapping_add(raw.timestamp_delta),
+                    &raw,
+                );
             }
-            next = span.to;
+            next = range.to;
         }
     }
 }
 
-/// Puts records together for a batch of their own.
 #[derive(Debug, Default)]
 pub(super) struct RecordsBuilder {
     bytes: Vec<u8>,
-    spans: Vec<Span>,
+    ranges: Vec<RecordRange>,
     count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
 }
 
 impl RecordsBuilder {
-    /// Appends a record, which stands at `span`.
-    pub(super) fn push(&mut self, span: Span, timestamp: i64, raw: &RawRecord<'_>) {
+    /// Appends the record that is stored at `range`.
+    pub(super) fn append(&mut self, range: RecordRange, timestamp: i64, raw: &RawRecord<'_>) {
         if self.count == 0 {
             self.base_timestamp = timestamp;
             self.max_timestamp = timestamp;
@@ -60,17 +66,20 @@ impl RecordsBuilder {
         };
         write_record(&mut self.bytes, &record);
         self.count += 1;
-        match self.spans.last_mut() {
-            Some(last) if (last.slot, last.part, last.to) == (span.slot, span.part, span.from) => {
-                last.to = span.to;
+        match self.ranges.last_mut() {
+            Some(last)
+                if (last.slot, last.record_set, last.to)
+                    == (range.slot, range.record_set, range.from) =>
+            {
+                last.to = range.to;
             }
-            _ => self.spans.push(span),
+            _ => self.ranges.push(range),
         }
     }
 
-    /// Where the records stand, their bytes, and their part of a header; none where there are none.
-    pub(super) fn finish(self) -> Option<(Vec<Span>, Vec<u8>, HeaderFields)> {
-        let stamp = HeaderFields {
+    /// Returns the ranges of the records, their encoded bytes and their header fields, or `None` if there are no records.
+    pub(super) fn build(self) -> Option<(Vec<RecordRange>, Vec<u8>, HeaderFields)> {
+        let header_fields = HeaderFields {
             attributes: 0,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
@@ -78,6 +87,6 @@ impl RecordsBuilder {
             base_sequence: -1,
             count: self.count,
         };
-        (self.count > 0).then_some((self.spans, self.bytes, stamp))
+        (self.count > 0).then_some((self.ranges, self.bytes, header_fields))
     }
 }

@@ -1,14 +1,16 @@
-//! What comes from the brokers, and what becomes of a body by it.
+//! Runs on the producer thread: handles responses and closed connections. Completes, retries or refuses the batches of produce responses.
 
 use std::time::{Duration, Instant};
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse,
+};
 use kafka_protocol::messages::{MetadataRequest, ProduceRequest};
 
 use super::error_class::{ErrorClass, classify};
-use super::in_flight::Counted;
-use super::{Producer, Tag, failure};
+use super::in_flight::RecordCount;
+use super::{BatchId, Producer, RequestTag, failure};
 use crate::client::Error;
 use crate::client::batch::RefusalReason;
 use crate::client::native::error_name::kafka_name;
@@ -17,236 +19,272 @@ use crate::client::native::response::Response;
 use crate::client::native::transaction::CONCURRENT_BACKOFF;
 use crate::client::report;
 
-/// How often in a row a coordinator may be busy before there is taken to be another reason.
-const BUSY: u32 = 8;
+/// Consecutive NOT_ENOUGH_REPLICAS of a transactional producer that are attributed to a busy coordinator, and not logged.
+const BUSY_COORDINATOR_FAILURES: u32 = 8;
 
 impl Producer {
-    /// Takes over what has come.
-    pub(super) fn arrived(
+    pub(super) fn handle_event(
         &mut self,
-        arrival: NetworkEvent<Tag>,
+        event: NetworkEvent<RequestTag>,
         now: Instant,
     ) -> Result<(), Error> {
-        match arrival {
-            NetworkEvent::Response(peer, response) => match response.tag {
-                Tag::Metadata => self.metadata_response(peer, &response),
-                Tag::ProducerIdentity => return self.identified(peer, &response, now),
-                Tag::Coordinator => return self.coordinator_answered(peer, &response),
-                Tag::Partitions => return self.partitions_answered(peer, &response, now),
-                Tag::ProducerBatch { queue, id } => {
-                    return self.handle_response(peer, &response, (queue, id), now);
-                }
-                // Nobody waits for it any more.
-                Tag::Prepare => (),
-            },
+        match event {
+            NetworkEvent::Response(node, response) => self.handle_response(node, &response, now),
             NetworkEvent::Disconnected(tags) => {
                 self.metadata.request_update();
-                for queue in &mut self.queues {
-                    queue.in_flight.interrupted();
+                for queue in &mut self.accumulator.queues {
+                    queue.in_flight.connection_closed();
                 }
                 for tag in tags {
-                    self.lost(tag, now);
+                    self.handle_disconnect(tag, now);
                 }
-            }
-        }
-        Ok(())
-    }
-
-    fn lost(&mut self, tag: Tag, now: Instant) {
-        match tag {
-            Tag::Metadata => self.metadata.disconnected(),
-            Tag::ProducerIdentity => self.identity_failed(now),
-            Tag::Coordinator => self.coordinator_unanswered(),
-            Tag::Partitions => self.partitions_unanswered(now),
-            Tag::ProducerBatch { queue: number, id } => {
-                if let Some(queue) = self.queues.get_mut(number) {
-                    queue.in_flight.failed(id, true);
-                    let (topic, partition) = (self.topics.output(queue.output), queue.partition);
-                    let what = format!("{topic}-{partition}: {}", self.network.last_error());
-                    self.trouble(number, now, &what);
-                }
-            }
-            Tag::Prepare => (),
-        }
-    }
-
-    fn metadata_response(&mut self, peer: Node, response: &Response<Tag>) {
-        match response.decode::<MetadataRequest>() {
-            Ok(answer) => self.metadata.handle_response(&self.network, &answer),
-            Err(error) => {
-                self.metadata.disconnected();
-                self.network.disconnect(peer, &error.to_string());
+                Ok(())
             }
         }
     }
 
-    /// The answer to a body.
     fn handle_response(
         &mut self,
-        peer: Node,
-        response: &Response<Tag>,
-        (number, id): (usize, u64),
+        node: Node,
+        response: &Response<RequestTag>,
         now: Instant,
     ) -> Result<(), Error> {
-        let answer = response.decode::<ProduceRequest>().ok();
-        let throttle = answer.as_ref().map(|answer| answer.throttle_time_ms);
+        match response.tag {
+            RequestTag::Metadata => {
+                self.handle_metadata_response(node, response);
+                Ok(())
+            }
+            RequestTag::InitProducerId => self.handle_producer_id_response(node, response, now),
+            RequestTag::FindCoordinator => self.handle_coordinator_response(node, response),
+            RequestTag::AddPartitionsToTxn => {
+                self.handle_add_partitions_response(node, response, now)
+            }
+            RequestTag::Produce(batch) => self.handle_produce_response(node, response, batch, now),
+            // `prepare` does not wait for it any more.
+            RequestTag::Prepare => Ok(()),
+        }
+    }
+
+    /// The request of `tag` will get no response.
+    fn handle_disconnect(&mut self, tag: RequestTag, now: Instant) {
+        match tag {
+            RequestTag::Metadata => self.metadata.disconnected(),
+            RequestTag::InitProducerId => self.retry_producer_id(now),
+            RequestTag::FindCoordinator => self.coordinator_disconnected(),
+            RequestTag::AddPartitionsToTxn => self.retry_add_partitions(now),
+            RequestTag::Produce(batch) => {
+                if let Some(queue) = self.accumulator.queues.get_mut(batch.queue) {
+                    queue.in_flight.mark_failed(batch.id, true);
+                    let cause = self.network.last_error().to_owned();
+                    self.handle_failure(batch.queue, now, &cause, "retrying");
+                }
+            }
+            RequestTag::Prepare => (),
+        }
+    }
+
+    fn handle_metadata_response(&mut self, node: Node, response: &Response<RequestTag>) {
+        match response.decode::<MetadataRequest>() {
+            Ok(metadata) => self.metadata.handle_response(&self.network, &metadata),
+            Err(error) => {
+                self.metadata.disconnected();
+                self.network.disconnect(node, &error.to_string());
+            }
+        }
+    }
+
+    fn handle_produce_response(
+        &mut self,
+        node: Node,
+        response: &Response<RequestTag>,
+        batch: BatchId,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let produced = response.decode::<ProduceRequest>().ok();
+        let throttle = produced.as_ref().map(|produced| produced.throttle_time_ms);
         if let Some(millis) = throttle.and_then(|millis| u64::try_from(millis).ok())
             && millis > 0
         {
             let until = now + Duration::from_millis(millis);
-            self.throttled.insert(peer, until);
+            self.throttled_until.insert(node, until);
         }
-        let partition = answer
-            .and_then(|answer| answer.responses.into_iter().next())
+        let partition = produced
+            .and_then(|produced| produced.responses.into_iter().next())
             .and_then(|topic| topic.partition_responses.into_iter().next());
-        let Some(answer) = partition else {
-            self.lost(Tag::ProducerBatch { queue: number, id }, now);
+        let Some(partition) = partition else {
+            self.handle_disconnect(response.tag, now);
             self.network
-                .disconnect(peer, "an answer to Produce that cannot be read");
+                .disconnect(node, "malformed response to Produce");
             return Ok(());
         };
-        let Some(queue) = self.queues.get_mut(number) else {
+        self.complete_batch(batch, &partition, now)
+    }
+
+    /// Completes, retries or refuses a batch.
+    fn complete_batch(
+        &mut self,
+        batch: BatchId,
+        response: &PartitionProduceResponse,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let Some(error) = ResponseError::try_from_code(response.error_code) else {
+            self.acknowledge(batch, response.base_offset);
             return Ok(());
         };
-        let back_off = self.network.settings().retry_backoff;
-        let error = ResponseError::try_from_code(answer.error_code);
+        let Some(queue) = self.accumulator.queues.get_mut(batch.queue) else {
+            return Ok(());
+        };
+        let retry_backoff = self.network.settings().retry_backoff;
         match classify(error) {
-            ErrorClass::Acknowledged => {
-                if queue.worked() {
-                    let (topic, partition) = (self.topics.output(queue.output), queue.partition);
-                    log::info!("produce: {topic}-{partition} gets on again");
-                }
-                let incomplete = &mut self.incomplete;
-                let offset = Some(answer.base_offset).filter(|&offset| offset >= 0);
-                queue
-                    .in_flight
-                    .acknowledged(id, offset, |batch| incomplete.acknowledged(batch.spans()));
-                return Ok(());
+            ErrorClass::Duplicate => self.acknowledge(batch, response.base_offset),
+            ErrorClass::Retriable {
+                is_possibly_appended,
+                needs_metadata,
+            } => {
+                queue.in_flight.mark_failed(batch.id, is_possibly_appended);
+                self.retry(batch, error, needs_metadata, now);
             }
-            ErrorClass::Again { doubtful, outdated } => {
-                queue.in_flight.failed(id, doubtful);
-                if outdated {
-                    self.metadata.request_update();
-                }
-                // So the broker says, too, that the coordinator was busy with this transaction when it asked whether the partition
-                // belongs to it (KIP-890): that is over in a moment.
-                let is_busy =
-                    error == Some(ResponseError::NotEnoughReplicas) && self.transaction.is_some();
-                let everyday = if outdated && queue.fails_first(now) {
-                    // Once: where leaders move, and where a topic was just made.
-                    Some(back_off)
-                } else {
-                    (is_busy && queue.failures < BUSY).then_some(CONCURRENT_BACKOFF)
-                };
-                if let Some(back_off) = everyday {
-                    queue.rest(now, back_off);
-                    return Ok(());
-                }
-            }
-            // The warning comes with the new numbers.
+            // A warning is logged when the sequence numbers restart.
             ErrorClass::OutOfSequence => {
-                if queue.in_flight.out_of_sequence(id) {
-                    queue.rest(now, back_off);
+                if queue.in_flight.mark_out_of_sequence(batch.id) {
+                    queue.back_off(now, retry_backoff);
                 }
-                return Ok(());
             }
-            ErrorClass::Unidentified => {
-                if queue.in_flight.unidentified(id) {
-                    queue.rest(now, back_off);
+            ErrorClass::IdentityRejected => {
+                if queue.in_flight.mark_identity_rejected(batch.id) {
+                    queue.back_off(now, retry_backoff);
                 }
-                return Ok(());
             }
-            ErrorClass::Corrupt
-                if queue
-                    .in_flight
-                    .batch(id)
-                    .is_some_and(|batch| !batch.corrupt) =>
-            {
-                if let Some(batch) = queue.in_flight.batch(id) {
-                    batch.corrupt = true;
+            ErrorClass::Corrupt => match queue.in_flight.get_mut(batch.id) {
+                Some(corrupt) if !corrupt.is_corrupt => {
+                    corrupt.is_corrupt = true;
+                    queue.in_flight.mark_failed(batch.id, false);
+                    let cause = kafka_name(error).to_string();
+                    self.handle_failure(batch.queue, now, &cause, "retrying");
                 }
-                queue.in_flight.failed(id, false);
-            }
+                _ => return self.refuse_invalid(batch, error, response),
+            },
             ErrorClass::TooLarge => {
-                return self.refused((number, id), None, |_| RefusalReason::TooLarge);
+                return self.refuse(batch, &[], |_| RefusalReason::TooLarge);
             }
-            ErrorClass::Invalid | ErrorClass::Corrupt => {
-                let words = error
-                    .map(|error| kafka_name(error).to_string())
-                    .unwrap_or_default();
-                let all = answer.error_message.as_deref().unwrap_or_default();
-                return self.refused((number, id), Some(&answer), |own| {
-                    let more = own.unwrap_or(all);
-                    let separator = if more.is_empty() { "" } else { ": " };
-                    RefusalReason::Invalid(format!("{words}{separator}{more}"))
-                });
-            }
-            ErrorClass::Final => {
+            ErrorClass::InvalidRecord => return self.refuse_invalid(batch, error, response),
+            ErrorClass::Fatal => {
                 let topic = self.topics.output(queue.output);
-                let words = error
-                    .map(|error| kafka_name(error).to_string())
-                    .unwrap_or_default();
-                return Err(failure(format!("topic {topic}: {words}")));
+                return Err(failure(format!("topic {topic}: {}", kafka_name(error))));
             }
         }
-        let (topic, partition) = (self.topics.output(queue.output), queue.partition);
-        let words = error
-            .map(|error| kafka_name(error).to_string())
-            .unwrap_or_default();
-        let what = format!("{topic}-{partition}: {words}");
-        self.trouble(number, now, &what);
         Ok(())
     }
 
-    /// Something in a body is refused for good: those records that the broker names, else the only one there is. Where it names none
-    /// of several, the halves are tried. `reason` is given the broker's words about a record.
-    fn refused(
+    fn acknowledge(&mut self, batch: BatchId, base_offset: i64) {
+        let Some(queue) = self.accumulator.queues.get_mut(batch.queue) else {
+            return;
+        };
+        if queue.mark_acknowledged() {
+            let topic = self.topics.output(queue.output);
+            log::info!("{topic}-{}: producing again", queue.partition);
+        }
+        let incomplete = &mut self.accumulator.incomplete;
+        let base_offset = Some(base_offset).filter(|&offset| offset >= 0);
+        queue.in_flight.acknowledge(batch.id, base_offset, |batch| {
+            incomplete.acknowledge(batch.ranges());
+        });
+    }
+
+    /// Backs off after a retriable error. Two errors are expected in normal operation, and not logged at first.
+    fn retry(&mut self, batch: BatchId, error: ResponseError, needs_metadata: bool, now: Instant) {
+        if needs_metadata {
+            self.metadata.request_update();
+        }
+        let Some(queue) = self.accumulator.queues.get_mut(batch.queue) else {
+            return;
+        };
+        // With transactions, the broker also answers NOT_ENOUGH_REPLICAS if the coordinator is busy with the transaction when the broker asks
+        // it whether the partition belongs to the transaction (KIP-890). The coordinator needs only a moment.
+        let is_coordinator_busy = error == ResponseError::NotEnoughReplicas
+            && self.transaction_manager.is_some()
+            && queue.failures < BUSY_COORDINATOR_FAILURES;
+        // Leaders move, and not every broker knows a new topic at once.
+        if needs_metadata && queue.is_first_failure(now) {
+            queue.back_off(now, self.network.settings().retry_backoff);
+        } else if is_coordinator_busy {
+            queue.back_off(now, CONCURRENT_BACKOFF);
+        } else {
+            let cause = kafka_name(error).to_string();
+            let next_step = if needs_metadata {
+                "refreshing metadata"
+            } else {
+                "retrying"
+            };
+            self.handle_failure(batch.queue, now, &cause, next_step);
+        }
+    }
+
+    /// Refuses the records of a batch that the broker finds invalid.
+    fn refuse_invalid(
         &mut self,
-        (number, id): (usize, u64),
-        answer: Option<&PartitionProduceResponse>,
+        batch: BatchId,
+        error: ResponseError,
+        response: &PartitionProduceResponse,
+    ) -> Result<(), Error> {
+        let name = kafka_name(error);
+        let batch_message = response.error_message.as_deref().unwrap_or_default();
+        self.refuse(batch, &response.record_errors, |record_message| {
+            RefusalReason::Invalid(match record_message.unwrap_or(batch_message) {
+                "" => name.to_string(),
+                message => format!("{name}: {message}"),
+            })
+        })
+    }
+
+    /// Refuses records of a batch for good: those that the broker names in `record_errors`, or the only one of the batch. If the broker names
+    /// none of several, both halves of the batch are sent, to find the record. `reason` gets the broker's message about a record.
+    fn refuse(
+        &mut self,
+        batch: BatchId,
+        record_errors: &[BatchIndexAndErrorMessage],
         reason: impl Fn(Option<&str>) -> RefusalReason,
     ) -> Result<(), Error> {
-        let Some(queue) = self.queues.get_mut(number) else {
+        let BatchId { queue, id } = batch;
+        let accumulator = &mut self.accumulator;
+        let Some(queue) = accumulator.queues.get_mut(queue) else {
             return Ok(());
         };
-        let Some(batch) = queue.in_flight.batch(id) else {
+        let Some(batch) = queue.in_flight.get_mut(id) else {
             return Ok(());
         };
-        let count = usize::try_from(batch.count()).unwrap_or_default();
-        let named = answer.map_or(&[][..], |answer| &answer.record_errors);
-        let mut bad: Vec<(usize, Option<&str>)> = named
+        let count = usize::try_from(batch.record_count()).unwrap_or_default();
+        let mut refused: Vec<(usize, Option<&str>)> = record_errors
             .iter()
             .filter_map(|error| {
-                let number = usize::try_from(error.batch_index).ok()?;
-                let words = error.batch_index_error_message.as_deref();
-                (number < count).then_some((number, words))
+                let index = usize::try_from(error.batch_index).ok()?;
+                let message = error.batch_index_error_message.as_deref();
+                (index < count).then_some((index, message))
             })
             .collect();
-        if bad.is_empty() && count == 1 {
-            bad.push((0, None));
+        if refused.is_empty() && count == 1 {
+            refused.push((0, None));
         }
-        bad.sort_by_key(|&(number, _)| number);
-        bad.dedup_by_key(|&mut (number, _)| number);
-        let mut left = if bad.is_empty() {
-            batch.halves(&self.incomplete)
+        refused.sort_by_key(|&(index, _)| index);
+        refused.dedup_by_key(|&mut (index, _)| index);
+        let incomplete = &mut accumulator.incomplete;
+        let mut replacements = if refused.is_empty() {
+            batch.halves(incomplete)
         } else {
-            let numbers: Vec<usize> = bad.iter().map(|&(number, _)| number).collect();
-            batch
-                .without(&self.incomplete, &numbers)
-                .into_iter()
-                .collect()
+            let indexes: Vec<usize> = refused.iter().map(|&(index, _)| index).collect();
+            batch.without(incomplete, &indexes).into_iter().collect()
         };
-        for batch in &mut left {
+        for replacement in &mut replacements {
             let topic = self.topics.output(queue.output);
-            batch
-                .compress(self.form.codec, &self.incomplete)
+            replacement
+                .compress(accumulator.batch_settings.codec, incomplete)
                 .map_err(|error| failure(format!("topic {topic}: {}", report(&error))))?;
         }
-        let refused = bad
+        let refused = refused
             .into_iter()
-            .filter_map(|(number, words)| Some((batch.single(number)?, reason(words))));
-        self.incomplete.refuse(refused.collect());
-        queue.in_flight.replace(id, left);
+            .filter_map(|(index, message)| Some((batch.locate(index)?, reason(message))));
+        incomplete.refuse(refused.collect());
+        queue.in_flight.replace(id, replacements);
         Ok(())
     }
 }

@@ -1,142 +1,164 @@
-//! Sends what may be sent.
+//! Runs on the producer thread: sends the batches that may be sent, one partition per produce request.
 
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::ProduceRequest;
 
-use super::{Producer, Tag, failure};
+use super::in_flight::NextBatch;
+use super::{BatchId, Producer, RequestTag, failure};
 use crate::client::Error;
 use crate::client::native::network::Node;
 use crate::client::report;
 use crate::client::settings::Acks;
 
 impl Producer {
-    /// Sends a body of each line, in turn, where one may be sent. Whether any was.
-    pub(super) fn send_each(&mut self, now: Instant) -> Result<bool, Error> {
-        let count = self.queues.len();
-        let mut any = false;
-        for number in 0..count {
-            let number = (self.turn + number) % count;
-            any |= self.send_next(number, now)?;
+    /// Sends at most one batch of each partition. Returns whether any was sent.
+    pub(super) fn send_batches(&mut self, now: Instant) -> Result<bool, Error> {
+        let mut has_sent = false;
+        for queue in self.accumulator.drain_order() {
+            has_sent |= self.send_next(queue, now)?;
         }
-        self.turn = self.turn.wrapping_add(1);
-        Ok(any)
+        Ok(has_sent)
     }
 
-    /// Sends what comes next of a line, if it may be sent now.
-    fn send_next(&mut self, number: usize, now: Instant) -> Result<bool, Error> {
-        let Some(queue) = self.queues.get_mut(number).filter(|queue| !queue.is_idle()) else {
+    /// Sends the next batch of a partition if it may be sent now.
+    fn send_next(&mut self, queue: usize, now: Instant) -> Result<bool, Error> {
+        let Some(next) = self.next_to_send(queue, now)? else {
             return Ok(false);
+        };
+        let Some(leader) = self.ready_leader(queue, now) else {
+            return Ok(false);
+        };
+        self.network
+            .version::<ProduceRequest>(leader)
+            .map_err(failure)?;
+        Ok(self.send_batch(queue, next, leader))
+    }
+
+    /// Returns the next batch of a partition, or `None` if there is none or it must wait: for its linger or back-off to end, for a producer
+    /// id, for the partition to be added to the transaction, or for a response.
+    fn next_to_send(&mut self, queue: usize, now: Instant) -> Result<Option<NextBatch>, Error> {
+        let accumulator = &mut self.accumulator;
+        let queue = accumulator.queues.get_mut(queue);
+        let Some(queue) = queue.filter(|queue| !queue.is_empty()) else {
+            return Ok(None);
         };
         let topic = self.topics.output(queue.output);
         let partition = queue.partition;
         queue
-            .fill(&self.form, &self.incomplete, now)
+            .fill_in_flight(&accumulator.batch_settings, &accumulator.incomplete, now)
             .map_err(|error| failure(format!("topic {topic}: {}", report(&error))))?;
-        if queue.until.is_some_and(|until| now < until) {
-            return Ok(false);
+        if queue.retry_at.is_some_and(|at| now < at) {
+            return Ok(None);
         }
-        if queue.in_flight.wants_identity() {
-            match self.producer_id.known {
-                Some(identity) if queue.in_flight.identify(identity) => (),
+        if queue.in_flight.needs_identity() {
+            match self.producer_id.identity {
+                Some(identity) if queue.in_flight.set_identity(identity) => (),
                 _ => {
-                    self.producer_id.known = None;
-                    return Ok(false);
+                    self.producer_id.identity = None;
+                    return Ok(None);
                 }
             }
         }
-        if self
-            .transaction
-            .as_ref()
-            .is_some_and(|part| queue.transaction < part.transaction.number())
-        {
-            return Ok(false);
+        let manager = self.transaction_manager.as_ref();
+        if manager.is_some_and(|manager| queue.transaction < manager.transaction.number()) {
+            return Ok(None);
         }
-        let turn = queue.in_flight.turn();
-        if queue.in_flight.is_broken() {
+        let next = queue.in_flight.next_to_send();
+        if queue.in_flight.must_abort() {
             return Err(Error::Aborted(format!(
-                "{topic}-{partition}: the broker does not take the producer's numbers any more"
+                "{topic}-{partition}: the broker rejects the producer's sequence numbers"
             )));
         }
         if queue.in_flight.take_restarted() {
             log::warn!(
-                "produce: {topic}-{partition}: the broker does not know what it acknowledged of {}; \
-                 going on with new sequence numbers, records that were on their way may be doubled",
+                "produce {topic}-{partition}: the broker has forgotten the sequence numbers of {}, restarting them; \
+                 records in flight may be duplicated",
                 self.name
             );
         }
-        let Some(turn) = turn else {
-            return Ok(false);
-        };
-        let Some((leader, address)) = self.metadata.leader(topic, partition) else {
-            let what = format!("{topic}-{partition} has no leader");
+        Ok(next)
+    }
+
+    /// Returns the leader of a partition if a batch can be sent to it now.
+    fn ready_leader(&mut self, index: usize, now: Instant) -> Option<Node> {
+        let queue = self.accumulator.queues.get(index)?;
+        let topic = self.topics.output(queue.output);
+        let Some((leader, address)) = self.metadata.leader(topic, queue.partition) else {
             self.metadata.request_update();
-            self.trouble(number, now, &what);
-            return Ok(false);
+            self.handle_failure(index, now, "no leader", "refreshing metadata");
+            return None;
         };
-        let peer = Node::Broker(leader);
-        // Two brokers do not keep the order between them.
-        if queue.peer != Some(peer) && queue.in_flight.is_out() {
-            return Ok(false);
+        let node = Node::Broker(leader);
+        // Two brokers would not keep the order between their batches.
+        if queue.node != Some(node) && queue.in_flight.has_sent() {
+            return None;
         }
-        if !self.network.connect(peer, address) {
-            // One alone is a connection that ended, as an idle one does.
-            if self.network.connect_failures(peer) > 1 {
-                let what = format!("{topic}-{partition}: {}", self.network.last_error());
+        if !self.network.connect(node, address) {
+            // A single failure is normal, because brokers close idle connections.
+            if self.network.connect_failures(node) > 1 {
+                let cause = self.network.last_error().to_owned();
                 self.metadata.request_update();
-                self.trouble(number, now, &what);
+                self.handle_failure(index, now, &cause, "refreshing metadata");
             }
-            return Ok(false);
+            return None;
         }
-        if self.throttled.get(&peer).is_some_and(|until| now < *until) {
-            return Ok(false);
+        let throttled_until = self.throttled_until.get(&node);
+        if throttled_until.is_some_and(|until| now < *until) {
+            return None;
         }
-        let (requests, unsent) = self.network.in_flight(peer);
-        if requests >= self.settings.max_in_flight || unsent > 0 {
-            return Ok(false);
-        }
-        self.network
-            .version::<ProduceRequest>(peer)
-            .map_err(failure)?;
-        let Some(batch) = queue.in_flight.batch(turn.id) else {
-            return Ok(false);
+        let (requests, unsent_bytes) = self.network.in_flight(node);
+        (requests < self.settings.max_in_flight && unsent_bytes == 0).then_some(node)
+    }
+
+    /// Sends a batch from its memory, without copying the records. Returns false if there is no such batch.
+    fn send_batch(&mut self, index: usize, next: NextBatch, leader: Node) -> bool {
+        let accumulator = &mut self.accumulator;
+        let Some(queue) = accumulator.queues.get_mut(index) else {
+            return false;
         };
-        let records = batch.records(&self.incomplete);
-        let mut stamp = batch.stamp();
-        stamp.producer = turn.identity;
-        stamp.base_sequence = turn.base_sequence;
-        let transaction = self.transaction.as_ref();
-        let transaction = transaction.map(|part| part.transaction.id.as_str());
-        if transaction.is_some() {
-            stamp.attributes |= TRANSACTIONAL;
+        let topic = self.topics.output(queue.output);
+        let partition = queue.partition;
+        let Some(batch) = queue.in_flight.get_mut(next.id) else {
+            return false;
+        };
+        let records = batch.records(&accumulator.incomplete);
+        let mut fields = batch.header_fields();
+        fields.producer = next.identity;
+        fields.base_sequence = next.base_sequence;
+        let manager = self.transaction_manager.as_ref();
+        let transactional_id = manager.map(|manager| manager.transaction.id.as_str());
+        if transactional_id.is_some() {
+            fields.attributes |= TRANSACTIONAL;
         }
-        let header = stamp.header(records);
+        let header = fields.header(records);
         let timeout = self.network.settings().request_timeout;
-        begin(
-            &mut self.head,
-            transaction,
+        write_request_head(
+            &mut self.request_head,
+            transactional_id,
             (self.settings.acks, timeout),
             (topic, partition),
             header.len() + records.len(),
         );
-        let tag = Tag::ProducerBatch {
-            queue: number,
-            id: turn.id,
-        };
+        let tag = RequestTag::Produce(BatchId {
+            queue: index,
+            id: next.id,
+        });
+        let pieces = [&self.request_head, &header[..], records];
         self.network
-            .send_encoded::<ProduceRequest>(peer, [&self.head, &header, records], tag);
-        queue.sent(turn.id, peer);
-        Ok(true)
+            .send_encoded::<ProduceRequest>(leader, pieces, tag);
+        queue.mark_sent(next.id, leader);
+        true
     }
 }
 
-/// Of a record batch's attributes, that it is of a transaction.
+/// Bit of a record batch's attributes: the batch belongs to a transaction.
 const TRANSACTIONAL: i16 = 0x10;
 
-/// A produce request of the versions 7 and 8 up to the bytes of its batch, which are so many.
-fn begin(
+/// Writes a produce request of version 7 or 8 up to its record batch, which has `size` bytes.
+fn write_request_head(
     out: &mut Vec<u8>,
-    transaction: Option<&str>,
+    transactional_id: Option<&str>,
     (acks, timeout): (Acks, Duration),
     (topic, partition): (&str, i32),
     size: usize,
@@ -147,9 +169,9 @@ fn begin(
     };
     let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     out.clear();
-    let length = transaction.map_or(-1, |id| id.len() as i16);
+    let length = transactional_id.map_or(-1, |id| id.len() as i16);
     out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(transaction.unwrap_or_default().as_bytes());
+    out.extend_from_slice(transactional_id.unwrap_or_default().as_bytes());
     out.extend_from_slice(&acks.to_be_bytes());
     out.extend_from_slice(&timeout.to_be_bytes());
     out.extend_from_slice(&1_i32.to_be_bytes());
@@ -172,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_request_is_as_the_crate_writes_it() {
+    fn the_request_equals_that_of_the_crate() {
         let partition = PartitionProduceData::default()
             .with_index(3)
             .with_records(Some(bytes::Bytes::from_static(b"batch")));
@@ -188,8 +210,8 @@ mod tests {
             for version in [7, 8] {
                 let mut expected = BytesMut::new();
                 request.encode(&mut expected, version).unwrap();
-                let mut found = b"from before".to_vec();
-                begin(
+                let mut found = b"previous request".to_vec();
+                write_request_head(
                     &mut found,
                     id,
                     (Acks::All, Duration::from_secs(30)),

@@ -1,54 +1,65 @@
-//! The partition of records without a key, as Kafka's own producer chooses it (KIP-480): one for as many as go into one batch, then another.
+//! Chooses the partition of records without a key as Kafka's own producer does (KIP-480): one partition until a batch is full, then another.
+//! No I/O; the time is a parameter.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-/// Chooses for one topic.
+/// Partitioner of one topic.
 #[derive(Debug)]
 pub(super) struct StickyPartitioner {
-    /// Partitions that have a leader are taken in turn, from anywhere.
-    turn: usize,
-    /// The partition that is stayed with, until when, and for how many bytes more.
-    stay: Option<(i32, Instant, usize)>,
+    /// Counter for the round robin over the partitions that have a leader.
+    next: usize,
+    current: Option<StickyPartition>,
+}
+
+#[derive(Debug)]
+struct StickyPartition {
+    partition: i32,
+    until: Instant,
+    remaining_bytes: usize,
 }
 
 impl Default for StickyPartitioner {
     fn default() -> Self {
-        // Two producers do not go hand in hand.
-        let anywhere = RandomState::new().hash_one(0);
+        // Producers start at random partitions, so that they do not all write to the same one.
+        let random = RandomState::new().hash_one(0);
         Self {
-            turn: (anywhere % (1 << 20)) as usize,
-            stay: None,
+            next: (random % (1 << 20)) as usize,
+            current: None,
         }
     }
 }
 
 impl StickyPartitioner {
-    /// The partition for so many bytes; none where none of them has a leader. `leaders` has -1 for a partition without one. It is stayed
-    /// with until `until`, for `room` bytes.
+    /// Returns the partition for `bytes` of records, or `None` if no partition has a leader. In `leaders` a partition without a leader has -1.
+    /// A newly chosen partition is kept until `until` and for at most `capacity` bytes.
     pub(super) fn choose(
         &mut self,
         leaders: &BTreeMap<i32, i32>,
         bytes: usize,
         now: Instant,
         until: Instant,
-        room: usize,
+        capacity: usize,
     ) -> Option<i32> {
         let has_leader = |partition: i32| leaders.get(&partition).is_some_and(|&id| id >= 0);
-        if let Some((partition, until, room)) = &mut self.stay
-            && now < *until
-            && bytes <= *room
-            && has_leader(*partition)
+        if let Some(current) = &mut self.current
+            && now < current.until
+            && bytes <= current.remaining_bytes
+            && has_leader(current.partition)
         {
-            *room -= bytes;
-            return Some(*partition);
+            current.remaining_bytes -= bytes;
+            return Some(current.partition);
         }
-        let led = || leaders.iter().filter(|&(_, &id)| id >= 0);
-        let place = self.turn.checked_rem(led().count())?;
-        let (&partition, _) = led().nth(place)?;
-        self.turn = self.turn.wrapping_add(1);
-        self.stay = Some((partition, until, room.saturating_sub(bytes)));
+        let available = || leaders.iter().filter(|&(_, &id)| id >= 0);
+        let index = self.next.checked_rem(available().count())?;
+        let (&partition, _) = available().nth(index)?;
+        self.next = self.next.wrapping_add(1);
+        self.current = Some(StickyPartition {
+            partition,
+            until,
+            remaining_bytes: capacity.saturating_sub(bytes),
+        });
         Some(partition)
     }
 }
@@ -61,45 +72,46 @@ mod tests {
 
     use super::*;
 
-    /// What is chosen for parts of 10 bytes, one each millisecond.
-    fn choose(leaders: &[i32], linger: u64, room: usize, count: u64) -> Vec<Option<i32>> {
+    /// Chooses partitions for `count` record sets of 10 bytes, one per millisecond.
+    fn choose(leaders: &[i32], linger: u64, capacity: usize, count: u64) -> Vec<Option<i32>> {
         let leaders = (0..).zip(leaders.iter().copied()).collect();
-        let mut sticky = StickyPartitioner {
-            turn: 0,
-            stay: None,
+        let mut partitioner = StickyPartitioner {
+            next: 0,
+            current: None,
         };
         let start = Instant::now();
         let choices = (0..count).map(|millis| {
             let now = start + Duration::from_millis(millis);
-            sticky.choose(&leaders, 10, now, now + Duration::from_millis(linger), room)
+            let until = now + Duration::from_millis(linger);
+            partitioner.choose(&leaders, 10, now, until, capacity)
         });
         choices.collect()
     }
 
     #[track_caller]
-    fn check(leaders: &[i32], linger: u64, room: usize, expected: &[i32]) {
+    fn check(leaders: &[i32], linger: u64, capacity: usize, expected: &[i32]) {
         let expected: Vec<Option<i32>> =
             expected.iter().map(|&partition| Some(partition)).collect();
-        let found = choose(leaders, linger, room, expected.len() as u64);
+        let found = choose(leaders, linger, capacity, expected.len() as u64);
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn each_part_goes_to_another_partition() {
+    fn without_linger_each_record_set_goes_to_the_next_partition() {
         check(&[1, 2, 3], 0, 1000, &[0, 1, 2, 0, 1]);
         check(&[1, 1], 0, 1000, &[0, 1, 0]);
         check(&[1], 0, 1000, &[0, 0]);
     }
 
     #[test]
-    fn a_partition_without_a_leader_is_passed_over() {
+    fn partitions_without_a_leader_are_skipped() {
         check(&[1, -1, 3], 0, 1000, &[0, 2, 0, 2]);
         assert_eq!(choose(&[-1, -1], 0, 1000, 1), [None]);
         assert_eq!(choose(&[], 0, 1000, 1), [None]);
     }
 
     #[test]
-    fn what_lingers_stays_together() {
+    fn with_linger_record_sets_stay_together() {
         check(&[1, 2], 3, 1000, &[0, 0, 0, 1, 1, 1, 0]);
         check(&[1, 2], 3, 20, &[0, 0, 1, 1, 0]);
     }

@@ -1,4 +1,4 @@
-//! The producer on librdkafka's mock cluster, which fails as it is told to.
+//! The producer against librdkafka's mock cluster, which returns the errors that a test requests.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -27,16 +27,16 @@ use crate::topic_partition::TopicPartition;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A record as a reader sees it: partition, key, value.
-type Read = (i32, Option<Vec<u8>>, String);
+/// Partition, key and value of a record.
+type ReadRecord = (i32, Option<Vec<u8>>, String);
 
-struct Bench {
+struct Fixture {
     cluster: MockCluster<'static, DefaultProducerContext>,
     topics: Topics,
     partitions: i32,
 }
 
-impl Bench {
+impl Fixture {
     fn new(brokers: i32, partitions: i32) -> Self {
         let cluster = MockCluster::new(brokers).unwrap();
         for topic in ["even", "odd"] {
@@ -71,13 +71,13 @@ impl Bench {
         Producer::new(&cluster, settings, &self.topics, "producer-even", None)
     }
 
-    /// All `count` records of the even topic, each partition's in their order.
-    fn read(&self, count: usize) -> Vec<Read> {
+    /// Reads `count` records of the even topic, and checks that there are no more. Sorted by partition, then by offset.
+    fn read(&self, count: usize) -> Vec<ReadRecord> {
         self.read_from(0..self.partitions, count)
     }
 
-    /// As [`Bench::read`], of these partitions.
-    fn read_from(&self, partitions: Range<i32>, count: usize) -> Vec<Read> {
+    /// Like [`Fixture::read`], for some of the partitions.
+    fn read_from(&self, partitions: Range<i32>, count: usize) -> Vec<ReadRecord> {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", self.cluster.bootstrap_servers())
@@ -85,15 +85,15 @@ impl Bench {
             .set("enable.auto.commit", "false")
             .set("check.crcs", "true");
         let consumer: BaseConsumer = client.create().unwrap();
-        let mut place = TopicPartitionList::new();
+        let mut assignment = TopicPartitionList::new();
         for partition in partitions.clone() {
-            place
+            assignment
                 .add_partition_offset("even", partition, Offset::Beginning)
                 .unwrap();
         }
-        consumer.assign(&place).unwrap();
+        consumer.assign(&assignment).unwrap();
         let until = Instant::now() + DEADLINE;
-        let mut records: Vec<Read> = Vec::new();
+        let mut records: Vec<ReadRecord> = Vec::new();
         while records.len() < count {
             assert!(
                 Instant::now() < until,
@@ -110,16 +110,15 @@ impl Bench {
                 ));
             }
         }
-        // No more than that.
         for partition in partitions {
             let (low, high) = consumer
                 .fetch_watermarks("even", partition, DEADLINE)
                 .unwrap();
-            let there = records
+            let read = records
                 .iter()
                 .filter(|record| record.0 == partition)
                 .count();
-            assert_eq!(high - low, there as i64, "partition {partition}");
+            assert_eq!(high - low, read as i64, "partition {partition}");
         }
         records.sort_by_key(|record| record.0);
         records
@@ -141,7 +140,7 @@ fn push(batch: &mut Batch, offset: i64, key: Option<&[u8]>, value: &str, headers
     batch.push(0, b"", &record);
 }
 
-/// Batches of so many records each, whose values are their numbers.
+/// Creates `count` batches of `records` records each, whose values count from 0.
 fn batches(count: usize, records: usize, keyed: bool) -> Vec<Batch> {
     let headers = header_list(&[("name", b"value")]);
     let batch = |number: usize| {
@@ -162,7 +161,7 @@ fn batches(count: usize, records: usize, keyed: bool) -> Vec<Batch> {
     (0..count).map(batch).collect()
 }
 
-/// Sends them all as a producer thread does, and gives them back delivered.
+/// Sends all batches as a producer thread does, and returns them in the order of their delivery.
 fn deliver(producer: &mut Producer, batches: Vec<Batch>) -> Vec<Batch> {
     let count = batches.len();
     let mut batches = batches.into_iter();
@@ -190,7 +189,7 @@ fn deliver(producer: &mut Producer, batches: Vec<Batch>) -> Vec<Batch> {
     delivered
 }
 
-/// Polls until so many are delivered.
+/// Polls until `count` batches are delivered.
 fn deliver_all(producer: &mut Producer, count: usize) {
     let until = Instant::now() + DEADLINE;
     let mut delivered = 0;
@@ -206,7 +205,7 @@ fn deliver_all(producer: &mut Producer, count: usize) {
     }
 }
 
-fn values(records: &[Read]) -> Vec<usize> {
+fn values(records: &[ReadRecord]) -> Vec<usize> {
     records
         .iter()
         .map(|(_, _, value)| value.parse().unwrap())
@@ -214,25 +213,25 @@ fn values(records: &[Read]) -> Vec<usize> {
 }
 
 #[test]
-fn one_partition_keeps_the_order() {
-    let bench = Bench::new(1, 1);
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn records_of_a_partition_keep_their_order() {
+    let fixture = Fixture::new(1, 1);
+    let mut producer = fixture.producer(&ProducerSettings::default());
     producer.prepare().unwrap();
     let delivered = deliver(&mut producer, batches(40, 50, false));
     assert!(delivered.iter().all(|batch| batch.refused.is_empty()));
-    let rounds: Vec<u64> = delivered.iter().map(|batch| batch.poll_batch).collect();
-    assert_eq!(rounds, (0..40).collect::<Vec<u64>>());
+    let poll_batches: Vec<u64> = delivered.iter().map(|batch| batch.poll_batch).collect();
+    assert_eq!(poll_batches, (0..40).collect::<Vec<u64>>());
     let expected: Vec<usize> = (0..2000).collect();
-    assert_eq!(values(&bench.read(2000)), expected);
+    assert_eq!(values(&fixture.read(2000)), expected);
 }
 
 #[test]
-fn keyed_records_go_where_javas_producer_sends_them() {
-    let bench = Bench::new(3, 4);
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn records_with_a_key_go_to_the_partition_of_javas_producer() {
+    let fixture = Fixture::new(3, 4);
+    let mut producer = fixture.producer(&ProducerSettings::default());
     producer.prepare().unwrap();
     deliver(&mut producer, batches(20, 50, true));
-    let records = bench.read(1000);
+    let records = fixture.read(1000);
     let mut last: BTreeMap<i32, usize> = BTreeMap::new();
     for (partition, key, value) in &records {
         assert_eq!(*partition, murmur2::partition(key.as_ref().unwrap(), 4));
@@ -245,52 +244,52 @@ fn keyed_records_go_where_javas_producer_sends_them() {
 }
 
 #[test]
-fn records_without_keys_are_spread_batch_by_batch() {
-    let bench = Bench::new(3, 4);
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn records_without_a_key_change_the_partition_with_each_batch() {
+    let fixture = Fixture::new(3, 4);
+    let mut producer = fixture.producer(&ProducerSettings::default());
     producer.prepare().unwrap();
     deliver(&mut producer, batches(8, 10, false));
-    let records = bench.read(80);
+    let records = fixture.read(80);
     for partition in 0..4 {
-        let there = records.iter().filter(|record| record.0 == partition);
-        assert_eq!(there.count(), 20, "partition {partition}");
+        let read = records.iter().filter(|record| record.0 == partition);
+        assert_eq!(read.count(), 20, "partition {partition}");
     }
 }
 
-/// librdkafka as it is built here has no zstd.
+/// Without zstd, which this build of librdkafka does not support.
 #[test]
-fn what_is_compressed_can_be_read() {
+fn compressed_records_can_be_read() {
     for compression in [Compression::Gzip, Compression::Snappy, Compression::Lz4] {
-        let bench = Bench::new(1, 1);
-        let mut producer = bench.producer(&ProducerSettings {
+        let fixture = Fixture::new(1, 1);
+        let mut producer = fixture.producer(&ProducerSettings {
             compression,
             ..ProducerSettings::default()
         });
         producer.prepare().unwrap();
         deliver(&mut producer, batches(5, 200, true));
         let expected: Vec<usize> = (0..1000).collect();
-        assert_eq!(values(&bench.read(1000)), expected, "{compression:?}");
+        assert_eq!(values(&fixture.read(1000)), expected, "{compression:?}");
     }
 }
 
 #[test]
-fn what_lingers_is_merged() {
-    let bench = Bench::new(1, 2);
-    let mut producer = bench.producer(&ProducerSettings {
+fn lingering_batches_are_merged() {
+    let fixture = Fixture::new(1, 2);
+    let mut producer = fixture.producer(&ProducerSettings {
         linger: Duration::from_millis(50),
         ..ProducerSettings::default()
     });
     producer.prepare().unwrap();
     deliver(&mut producer, batches(30, 3, false));
-    let records = bench.read(90);
+    let records = fixture.read(90);
     let all: BTreeSet<usize> = values(&records).into_iter().collect();
     assert_eq!(all.len(), 90);
 }
 
 #[test]
-fn only_the_leader_acknowledges() {
-    let bench = Bench::new(1, 1);
-    let mut producer = bench.producer(&ProducerSettings {
+fn acks_of_the_leader_alone_are_enough() {
+    let fixture = Fixture::new(1, 1);
+    let mut producer = fixture.producer(&ProducerSettings {
         acks: Acks::Leader,
         idempotent: false,
         ..ProducerSettings::default()
@@ -298,28 +297,30 @@ fn only_the_leader_acknowledges() {
     producer.prepare().unwrap();
     deliver(&mut producer, batches(10, 10, false));
     let expected: Vec<usize> = (0..100).collect();
-    assert_eq!(values(&bench.read(100)), expected);
+    assert_eq!(values(&fixture.read(100)), expected);
 }
 
-/// Each of these is the answer to one of the first requests, to which the mock cluster appends nothing then. It does not look at sequence
-/// numbers: so they go one after the other.
+/// Answers the first requests with `errors`, without appending their records. One request is in flight at a time, because the mock cluster
+/// does not check sequence numbers.
 #[track_caller]
 fn check_retried(errors: &[RDKafkaRespErr]) {
-    let bench = Bench::new(1, 1);
-    let mut producer = bench.producer(&ProducerSettings {
+    let fixture = Fixture::new(1, 1);
+    let mut producer = fixture.producer(&ProducerSettings {
         max_in_flight: 1,
         ..ProducerSettings::default()
     });
     producer.prepare().unwrap();
-    bench.cluster.request_errors(RDKafkaApiKey::Produce, errors);
+    fixture
+        .cluster
+        .request_errors(RDKafkaApiKey::Produce, errors);
     let delivered = deliver(&mut producer, batches(30, 10, false));
     assert!(delivered.iter().all(|batch| batch.refused.is_empty()));
     let expected: Vec<usize> = (0..300).collect();
-    assert_eq!(values(&bench.read(300)), expected, "{errors:?}");
+    assert_eq!(values(&fixture.read(300)), expected, "{errors:?}");
 }
 
 #[test]
-fn what_fails_for_a_while_is_sent_again() {
+fn batches_are_retried() {
     use RDKafkaRespErr::*;
     check_retried(&[RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS]);
     check_retried(&[
@@ -338,11 +339,11 @@ fn what_fails_for_a_while_is_sent_again() {
 }
 
 #[test]
-fn a_topic_that_nothing_may_be_sent_to_ends_it() {
-    let bench = Bench::new(1, 1);
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn an_unauthorized_topic_is_fatal() {
+    let fixture = Fixture::new(1, 1);
+    let mut producer = fixture.producer(&ProducerSettings::default());
     producer.prepare().unwrap();
-    bench.cluster.request_errors(
+    fixture.cluster.request_errors(
         RDKafkaApiKey::Produce,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED],
     );
@@ -360,17 +361,17 @@ fn a_topic_that_nothing_may_be_sent_to_ends_it() {
     );
 }
 
-/// Refuses the first requests as too large until only the first record of ten is left, and that one too.
+/// MESSAGE_TOO_LARGE for batches of ten, five, two and one record: only the first record is refused.
 #[test]
-fn the_record_that_is_too_large_is_found() {
-    let bench = Bench::new(1, 1);
-    let mut producer = bench.producer(&ProducerSettings {
+fn a_too_large_record_is_found() {
+    let fixture = Fixture::new(1, 1);
+    let mut producer = fixture.producer(&ProducerSettings {
         max_in_flight: 1,
         ..ProducerSettings::default()
     });
     producer.prepare().unwrap();
     let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-    bench
+    fixture
         .cluster
         .request_errors(RDKafkaApiKey::Produce, &[too_large; 4]);
     let delivered = deliver(&mut producer, batches(3, 10, false));
@@ -380,21 +381,21 @@ fn the_record_that_is_too_large_is_found() {
     let record = delivered[0].get(refused[0].place).unwrap();
     assert_eq!(record.origin.offset, 0);
     let expected: Vec<usize> = (1..30).collect();
-    assert_eq!(values(&bench.read(29)), expected);
+    assert_eq!(values(&fixture.read(29)), expected);
 }
 
-/// The mock cluster names no records.
+/// The mock cluster does not say which record is invalid.
 #[test]
-fn the_record_that_is_invalid_is_found() {
-    let bench = Bench::new(1, 1);
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn an_invalid_record_is_found() {
+    let fixture = Fixture::new(1, 1);
+    let mut producer = fixture.producer(&ProducerSettings::default());
     producer.prepare().unwrap();
     let invalid = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
-    let fine = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
-    // The halves of two records: the first is fine.
-    bench
+    let no_error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    // A batch of two records, then its halves: only the second record is invalid.
+    fixture
         .cluster
-        .request_errors(RDKafkaApiKey::Produce, &[invalid, fine, invalid]);
+        .request_errors(RDKafkaApiKey::Produce, &[invalid, no_error, invalid]);
     let delivered = deliver(&mut producer, batches(1, 2, false));
     let refused = &delivered[0].refused;
     assert_eq!(refused.len(), 1);
@@ -404,32 +405,38 @@ fn the_record_that_is_invalid_is_found() {
         refused[0].reason,
         RefusalReason::Invalid("INVALID_RECORD".to_owned())
     );
-    assert_eq!(values(&bench.read(1)), [0]);
+    assert_eq!(values(&fixture.read(1)), [0]);
 }
 
 #[test]
-fn another_broker_leads() {
-    let bench = Bench::new(3, 1);
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn batches_follow_the_leader() {
+    let fixture = Fixture::new(3, 1);
+    let mut producer = fixture.producer(&ProducerSettings::default());
     producer.prepare().unwrap();
-    bench.cluster.partition_leader("even", 0, Some(1)).unwrap();
+    fixture
+        .cluster
+        .partition_leader("even", 0, Some(1))
+        .unwrap();
     deliver(&mut producer, batches(5, 10, false));
-    bench.cluster.partition_leader("even", 0, Some(2)).unwrap();
+    fixture
+        .cluster
+        .partition_leader("even", 0, Some(2))
+        .unwrap();
     let next = batches(10, 10, false).split_off(5);
     deliver(&mut producer, next);
     let expected: Vec<usize> = (0..100).collect();
-    assert_eq!(values(&bench.read(100)), expected);
+    assert_eq!(values(&fixture.read(100)), expected);
 }
 
 #[test]
-fn a_broker_goes_and_comes_back() {
-    let bench = Bench::new(1, 1);
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn batches_survive_a_broker_restart() {
+    let fixture = Fixture::new(1, 1);
+    let mut producer = fixture.producer(&ProducerSettings::default());
     producer.prepare().unwrap();
     let mut batches = batches(20, 10, false);
     let last = batches.split_off(10);
     deliver(&mut producer, batches);
-    bench.cluster.broker_down(1).unwrap();
+    fixture.cluster.broker_down(1).unwrap();
     let count = last.len();
     for batch in last {
         producer.send(batch).unwrap();
@@ -438,13 +445,13 @@ fn a_broker_goes_and_comes_back() {
         producer.network.connect_failures(Node::Broker(1)) > 1
     });
     assert_eq!(producer.in_flight(), count);
-    bench.cluster.broker_up(1).unwrap();
+    fixture.cluster.broker_up(1).unwrap();
     deliver_all(&mut producer, count);
     let expected: Vec<usize> = (0..200).collect();
-    assert_eq!(values(&bench.read(200)), expected);
+    assert_eq!(values(&fixture.read(200)), expected);
 }
 
-/// Polls until `condition`; nothing is delivered until then.
+/// Polls until `condition` holds, and checks that no batch is delivered before.
 fn poll_until(producer: &mut Producer, condition: impl Fn(&Producer) -> bool) {
     let in_flight = producer.in_flight();
     let until = Instant::now() + DEADLINE;
@@ -457,40 +464,42 @@ fn poll_until(producer: &mut Producer, condition: impl Fn(&Producer) -> bool) {
 }
 
 #[test]
-fn a_topic_that_is_missing_is_waited_for() {
-    let mut bench = Bench::new(1, 2);
-    bench.topics.outputs = vec!["late".to_owned(), "even".to_owned()];
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn batches_wait_for_a_missing_topic() {
+    let mut fixture = Fixture::new(1, 2);
+    fixture.topics.outputs = vec!["late".to_owned(), "even".to_owned()];
+    let mut producer = fixture.producer(&ProducerSettings::default());
     let mut batches = batches(3, 10, false);
     producer.send(batches.remove(0)).unwrap();
     poll_until(&mut producer, |producer| {
         let topic = producer.metadata.topic("late").unwrap();
         topic.error.is_some()
     });
-    bench.cluster.create_topic("late", 1, 1).unwrap();
+    fixture.cluster.create_topic("late", 1, 1).unwrap();
     deliver_all(&mut producer, 1);
     assert_eq!(deliver(&mut producer, batches).len(), 2);
 }
 
 #[test]
-fn only_keyed_records_wait_for_a_leader() {
-    let bench = Bench::new(1, 2);
-    bench.cluster.partition_leader("even", 1, None).unwrap();
-    let mut producer = bench.producer(&ProducerSettings::default());
+fn only_records_with_a_key_wait_for_a_leader() {
+    let fixture = Fixture::new(1, 2);
+    fixture.cluster.partition_leader("even", 1, None).unwrap();
+    let mut producer = fixture.producer(&ProducerSettings::default());
     deliver(&mut producer, batches(4, 10, false));
-    let records = bench.read_from(0..1, 40);
+    let records = fixture.read_from(0..1, 40);
     assert!(records.iter().all(|record| record.0 == 0));
     producer.send(batches(1, 10, true).remove(0)).unwrap();
-    // Those of the other partition are acknowledged.
+    // The records of the other partition are acknowledged.
     poll_until(&mut producer, |producer| {
-        let idle = producer
-            .queues
-            .iter()
-            .map(|queue| (queue.partition, queue.is_idle()));
-        let idle: BTreeMap<i32, bool> = idle.collect();
-        producer.accepts() && idle == BTreeMap::from([(0, true), (1, false)])
+        let queues = producer.accumulator.queues.iter();
+        let is_empty: BTreeMap<i32, bool> = queues
+            .map(|queue| (queue.partition, queue.is_empty()))
+            .collect();
+        producer.accepts() && is_empty == BTreeMap::from([(0, true), (1, false)])
     });
-    bench.cluster.partition_leader("even", 1, Some(1)).unwrap();
+    fixture
+        .cluster
+        .partition_leader("even", 1, Some(1))
+        .unwrap();
     deliver_all(&mut producer, 1);
-    assert_eq!(bench.read(50).len(), 50);
+    assert_eq!(fixture.read(50).len(), 50);
 }

@@ -1,14 +1,16 @@
-//! What a producer has of a transaction: a partition that something is sent to must have been added to it before.
+//! Runs on the producer thread: adds partitions to the open transaction (`AddPartitionsToTxn`, KIP-98), which the broker requires before the
+//! first batch of a partition. The consumer thread begins and ends transactions, see `native::transaction`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::{
-    AddPartitionsToTxnRequest, FindCoordinatorRequest, TransactionalId,
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, FindCoordinatorRequest, TransactionalId,
 };
 
-use super::{Producer, Tag};
+use super::partition_queue::PartitionQueue;
+use super::{Producer, RequestTag};
 use crate::client::Error;
 use crate::client::native::backoff::backoff;
 use crate::client::native::coordinator::Coordinator;
@@ -18,14 +20,14 @@ use crate::client::native::response::Response;
 use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
 use crate::client::transaction::Transaction;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct TransactionManager {
     pub(super) transaction: Arc<Transaction>,
     coordinator: Coordinator,
-    /// The lines that it was asked for.
-    asked: Option<Vec<usize>>,
-    pub(super) not_before: Option<Instant>,
+    /// Indexes of the queues whose partitions are being added, while the request is in flight.
+    requested: Option<Vec<usize>>,
+    /// End of the back-off: no request is sent before.
+    pub(super) retry_at: Option<Instant>,
     failures: u32,
 }
 
@@ -34,53 +36,49 @@ impl TransactionManager {
         Self {
             transaction: transaction.clone(),
             coordinator: Coordinator::for_transaction(&transaction.id),
-            asked: None,
-            not_before: None,
+            requested: None,
+            retry_at: None,
             failures: 0,
         }
     }
 
-    /// Nothing is added yet: it is asked again after a while.
-    fn wait(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
-        self.asked = None;
-        self.not_before = Some(now + backoff(first, longest, self.failures));
+    /// The request failed: it is sent again after a back-off between `first` and `longest`.
+    fn back_off(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
+        self.requested = None;
+        self.retry_at = Some(now + backoff(first, longest, self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 }
 
 impl Producer {
-    /// Asks for what is to be added.
+    /// Requests that the partitions which have batches be added to the open transaction.
     pub(super) fn add_partitions(&mut self, now: Instant) {
-        let Some(manager) = &mut self.transaction else {
+        let Some(manager) = &mut self.transaction_manager else {
             return;
         };
+        let queues = &self.accumulator.queues;
         let number = manager.transaction.number();
-        let wanted = |queue: &super::partition_queue::PartitionQueue| {
-            queue.transaction < number && !queue.is_idle()
-        };
-        if manager.asked.is_some()
-            || manager.not_before.is_some_and(|at| now < at)
-            || !self.queues.iter().any(wanted)
+        let is_missing = |queue: &PartitionQueue| queue.transaction < number && !queue.is_empty();
+        if manager.requested.is_some()
+            || manager.retry_at.is_some_and(|at| now < at)
+            || !queues.iter().any(is_missing)
         {
             return;
         }
         let Some((producer_id, epoch)) = manager.transaction.identity() else {
             return;
         };
-        let Some(peer) =
-            manager
-                .coordinator
-                .connect(&mut self.network, &self.metadata, Tag::Coordinator)
-        else {
+        let tag = RequestTag::FindCoordinator;
+        let coordinator = &mut manager.coordinator;
+        let Some(node) = coordinator.connect(&mut self.network, &self.metadata, tag) else {
             return;
         };
-        let queues = self
-            .queues
+        let missing = queues
             .iter()
             .enumerate()
-            .filter(|(_, queue)| wanted(queue));
-        let queues: Vec<usize> = queues.map(|(index, _)| index).collect();
-        let partitions = queues.iter().filter_map(|&index| self.queues.get(index));
+            .filter(|(_, queue)| is_missing(queue));
+        let missing: Vec<usize> = missing.map(|(index, _)| index).collect();
+        let partitions = missing.iter().filter_map(|&index| queues.get(index));
         let mut partitions: Vec<_> = partitions
             .map(|queue| (self.topics.output(queue.output), queue.partition))
             .collect();
@@ -95,16 +93,17 @@ impl Producer {
             .with_v3_and_below_producer_id(producer_id.into())
             .with_v3_and_below_producer_epoch(epoch)
             .with_v3_and_below_topics(topics);
-        manager.asked = Some(queues);
-        self.network.send(peer, &request, Tag::Partitions);
+        manager.requested = Some(missing);
+        self.network
+            .send(node, &request, RequestTag::AddPartitionsToTxn);
     }
 
-    pub(super) fn coordinator_answered(
+    pub(super) fn handle_coordinator_response(
         &mut self,
-        peer: Node,
-        response: &Response<Tag>,
+        node: Node,
+        response: &Response<RequestTag>,
     ) -> Result<(), Error> {
-        let Some(manager) = &mut self.transaction else {
+        let Some(manager) = &mut self.transaction_manager else {
             return Ok(());
         };
         match response.decode::<FindCoordinatorRequest>() {
@@ -114,74 +113,57 @@ impl Producer {
                 .map_err(super::failure),
             Err(error) => {
                 manager.coordinator.disconnected(&self.network);
-                self.network.disconnect(peer, &error.to_string());
+                self.network.disconnect(node, &error.to_string());
                 Ok(())
             }
         }
     }
 
-    pub(super) fn coordinator_unanswered(&mut self) {
-        if let Some(manager) = &mut self.transaction {
+    pub(super) fn coordinator_disconnected(&mut self) {
+        if let Some(manager) = &mut self.transaction_manager {
             manager.coordinator.disconnected(&self.network);
         }
     }
 
-    /// The partitions are added, or not.
-    pub(super) fn partitions_answered(
+    pub(super) fn handle_add_partitions_response(
         &mut self,
-        peer: Node,
-        response: &Response<Tag>,
+        node: Node,
+        response: &Response<RequestTag>,
         now: Instant,
     ) -> Result<(), Error> {
         let Ok(answer) = response.decode::<AddPartitionsToTxnRequest>() else {
-            self.partitions_unanswered(now);
+            self.retry_add_partitions(now);
             self.network
-                .disconnect(peer, "an answer to AddPartitionsToTxn that cannot be read");
+                .disconnect(node, "malformed response to AddPartitionsToTxn");
             return Ok(());
         };
-        let Some(manager) = &mut self.transaction else {
+        let Some(manager) = &mut self.transaction_manager else {
             return Ok(());
         };
-        let results = answer.results_by_topic_v3_and_below.iter();
-        let results = results.flat_map(|topic| {
-            let results = topic.results_by_partition.iter();
-            results.map(move |result| (topic, result))
-        });
-        // One that is refused keeps the others from being added.
-        let worst = results.max_by_key(|(_, result)| match outcome(result.partition_error_code) {
-            Outcome::Done => 0,
-            Outcome::Soon => 1,
-            Outcome::Again { .. } => 2,
-            Outcome::Aborted => 3,
-            Outcome::Final => 4,
-        });
-        let code = worst.map_or(0, |(_, result)| result.partition_error_code);
-        let partition = worst
-            .filter(|_| code != 0)
-            .map(|(topic, result)| format!("{}-{}", topic.name.as_str(), result.partition_index));
+        let (partition, code) = worst_result(&answer);
         match outcome(code) {
             Outcome::Done => {
                 manager.failures = 0;
-                manager.not_before = None;
+                manager.retry_at = None;
                 let number = manager.transaction.number();
-                for index in manager.asked.take().unwrap_or_default() {
-                    if let Some(queue) = self.queues.get_mut(index) {
+                for index in manager.requested.take().unwrap_or_default() {
+                    if let Some(queue) = self.accumulator.queues.get_mut(index) {
                         queue.transaction = number;
                     }
                 }
                 Ok(())
             }
             Outcome::Soon => {
-                manager.wait(now, CONCURRENT_BACKOFF);
+                manager.back_off(now, CONCURRENT_BACKOFF);
                 Ok(())
             }
             Outcome::Again { moved } => {
                 if moved {
                     manager.coordinator.mark_unknown(&self.network);
                 }
-                let what = describe("AddPartitionsToTxn", partition.as_deref(), code);
-                self.warn(now, &what);
-                self.partitions_unanswered(now);
+                let cause = describe("AddPartitionsToTxn", partition.as_deref(), code);
+                self.warn(now, &format!("{cause}, retrying"));
+                self.retry_add_partitions(now);
                 Ok(())
             }
             Outcome::Aborted | Outcome::Final => {
@@ -190,9 +172,31 @@ impl Producer {
         }
     }
 
-    pub(super) fn partitions_unanswered(&mut self, now: Instant) {
-        if let Some(manager) = &mut self.transaction {
-            manager.wait(now, self.network.settings().retry_backoff);
+    /// Sends the request again after a back-off.
+    pub(super) fn retry_add_partitions(&mut self, now: Instant) {
+        if let Some(manager) = &mut self.transaction_manager {
+            manager.back_off(now, self.network.settings().retry_backoff);
         }
     }
+}
+
+/// Returns the worst error code of a response, 0 if there is none, and its partition. Kafka adds no partition if one of them fails.
+fn worst_result(response: &AddPartitionsToTxnResponse) -> (Option<String>, i16) {
+    let results = response.results_by_topic_v3_and_below.iter();
+    let results = results.flat_map(|topic| {
+        let results = topic.results_by_partition.iter();
+        results.map(move |result| (topic, result))
+    });
+    let worst = results.max_by_key(|(_, result)| match outcome(result.partition_error_code) {
+        Outcome::Done => 0,
+        Outcome::Soon => 1,
+        Outcome::Again { .. } => 2,
+        Outcome::Aborted => 3,
+        Outcome::Final => 4,
+    });
+    let code = worst.map_or(0, |(_, result)| result.partition_error_code);
+    let partition = worst
+        .filter(|_| code != 0)
+        .map(|(topic, result)| format!("{}-{}", topic.name.as_str(), result.partition_index));
+    (partition, code)
 }

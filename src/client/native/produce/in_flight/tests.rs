@@ -1,5 +1,5 @@
-//! The in_flight against a broker that looks at sequence numbers as Kafka does (`ProducerAppendInfo`, `ProducerStateEntry`), over a connection
-//! that is lost at any time.
+//! The in-flight batches against a model of a broker that checks sequence numbers as Kafka does (`ProducerAppendInfo`,
+//! `ProducerStateEntry`), over a connection that can be closed at any time.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,132 +11,135 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
+use super::sequence_numbers::next_sequence;
 use super::*;
 
-impl Counted for Vec<u32> {
-    fn count(&self) -> i32 {
+impl RecordCount for Vec<u32> {
+    fn record_count(&self) -> i32 {
         i32::try_from(self.len()).unwrap()
     }
 }
 
 #[derive(Debug, Clone)]
 struct Request {
-    turn: Turn,
+    next: NextBatch,
     records: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// Where it is.
-    Done(i64),
+enum Response {
+    /// With the base offset.
+    Acknowledged(i64),
     OutOfSequence,
-    Unidentified,
-    /// Not appended, and not for what it is.
-    RefusedRecord,
-    /// Appended maybe, and yet a failure.
+    IdentityRejected,
+    /// Not appended, for a reason that does not lie in the records.
+    NotAppended,
+    /// An error after which the batch may be appended.
     TimedOut,
-    /// For what is in it; the broker names the records, or it does not.
-    Poison {
-        named: bool,
+    /// An invalid record. `is_named` if the response says which one.
+    Invalid {
+        is_named: bool,
     },
 }
 
-/// What is wrong with the broker for one request.
+/// Failure of the broker at one request, before or after it appends the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
-    Before,
-    After,
+    BeforeAppend,
+    AfterAppend,
 }
 
 #[derive(Debug, Clone)]
-struct Known {
+struct ProducerState {
     epoch: i16,
-    last: i32,
-    /// First and last number, and the offset.
+    last_sequence: i32,
+    /// First and last sequence number and base offset of the batches that are recognized when they are sent again.
     batches: VecDeque<(i32, i32, i64)>,
 }
 
 #[derive(Debug, Default)]
 struct Broker {
     log: Vec<u32>,
-    producers: BTreeMap<i64, Known>,
-    poison: BTreeSet<u32>,
-    names_poison: bool,
-    /// For now it takes poison too.
+    producers: BTreeMap<i64, ProducerState>,
+    invalid: BTreeSet<u32>,
+    names_invalid: bool,
+    /// Accepts invalid records for now.
     is_lenient: bool,
 }
 
 impl Broker {
-    fn take(&mut self, request: &Request, fault: Fault) -> Answer {
-        if fault == Fault::Before {
-            return Answer::RefusedRecord;
+    fn append(&mut self, request: &Request, fault: Fault) -> Response {
+        if fault == Fault::BeforeAppend {
+            return Response::NotAppended;
         }
-        let is_poison = |record: &u32| !self.is_lenient && self.poison.contains(record);
-        if request.records.iter().any(is_poison) {
-            return Answer::Poison {
-                named: self.names_poison,
+        let is_invalid = |record: &u32| !self.is_lenient && self.invalid.contains(record);
+        if request.records.iter().any(is_invalid) {
+            return Response::Invalid {
+                is_named: self.names_invalid,
             };
         }
-        let (id, epoch) = request.turn.identity;
-        let base = request.turn.base_sequence;
-        let last = behind(base, request.records.count() - 1);
-        let known = self.producers.get(&id);
-        let again = known
-            .filter(|known| known.epoch == epoch)
-            .and_then(|known| {
-                let mut batches = known.batches.iter();
+        let (id, epoch) = request.next.identity;
+        let base = request.next.base_sequence;
+        let last = next_sequence(base, request.records.record_count() - 1);
+        let state = self.producers.get(&id);
+        let duplicate = state
+            .filter(|state| state.epoch == epoch)
+            .and_then(|state| {
+                let mut batches = state.batches.iter();
                 batches.find(|batch| (batch.0, batch.1) == (base, last))
             });
-        match known {
-            Some(known) if epoch < known.epoch => return Answer::Unidentified,
-            Some(known) if epoch > known.epoch && base != 0 => return Answer::OutOfSequence,
-            Some(_) if again.is_some() => return Answer::Done(again.unwrap().2),
-            Some(known) if epoch == known.epoch && behind(known.last, 1) != base => {
-                return Answer::OutOfSequence;
+        match state {
+            Some(state) if epoch < state.epoch => return Response::IdentityRejected,
+            Some(state) if epoch > state.epoch && base != 0 => return Response::OutOfSequence,
+            Some(_) if duplicate.is_some() => return Response::Acknowledged(duplicate.unwrap().2),
+            Some(state)
+                if epoch == state.epoch && next_sequence(state.last_sequence, 1) != base =>
+            {
+                return Response::OutOfSequence;
             }
             _ => (),
         }
-        let batches = known.filter(|known| known.epoch == epoch);
+        let batches = state.filter(|state| state.epoch == epoch);
         let mut batches = batches
-            .map(|known| known.batches.clone())
+            .map(|state| state.batches.clone())
             .unwrap_or_default();
         let offset = i64::try_from(self.log.len()).unwrap();
         batches.push_back((base, last, offset));
-        if batches.len() > KNOWN_AGAIN {
+        if batches.len() > RECOGNIZED_BATCHES {
             batches.pop_front();
         }
-        let known = Known {
+        let state = ProducerState {
             epoch,
-            last,
+            last_sequence: last,
             batches,
         };
-        self.producers.insert(id, known);
+        self.producers.insert(id, state);
         self.log.extend(&request.records);
-        if fault == Fault::After {
-            Answer::TimedOut
+        if fault == Fault::AfterAppend {
+            Response::TimedOut
         } else {
-            Answer::Done(offset)
+            Response::Acknowledged(offset)
         }
     }
 
-    /// Stops in order: it knows again what its snapshot has, the last batch of each producer.
+    /// Restarts cleanly: it recognizes only the last batch of each producer, because its snapshot contains no more.
     fn restart(&mut self) {
-        for known in self.producers.values_mut() {
-            known.batches.drain(..known.batches.len() - 1);
+        for state in self.producers.values_mut() {
+            state.batches.drain(..state.batches.len() - 1);
         }
     }
 }
 
-/// A in_flight and the broker, with what is between them.
+/// The in-flight batches, the broker, and the requests and responses between them.
 struct World {
     in_flight: InFlightBatches<Vec<u32>>,
-    waiting: VecDeque<Vec<u32>>,
+    queued: VecDeque<Vec<u32>>,
     next_producer: i64,
     broker: Broker,
     requests: VecDeque<Request>,
-    answers: VecDeque<(u64, Answer)>,
-    /// Requests of connections that were lost; the broker may come to them yet.
+    responses: VecDeque<(u64, Response)>,
+    /// Requests of closed connections, which the broker may process later.
     stale: VecDeque<Request>,
     acknowledged: BTreeSet<u32>,
     refused: BTreeSet<u32>,
@@ -144,22 +147,22 @@ struct World {
 }
 
 impl World {
-    fn new(bodies: &[usize], limit: usize, start: i32, broker: Broker) -> Self {
+    fn new(batches: &[usize], limit: usize, start: i32, broker: Broker) -> Self {
         let mut in_flight = InFlightBatches::new(limit, true, true);
-        in_flight.first = start;
+        in_flight.numbers.first = start;
         let mut next = 0;
-        let waiting = bodies.iter().map(|&size| {
+        let queued = batches.iter().map(|&size| {
             let first = next;
             next += u32::try_from(size).unwrap();
             (first..next).collect()
         });
         Self {
             in_flight,
-            waiting: waiting.collect(),
+            queued: queued.collect(),
             next_producer: 0,
             broker,
             requests: VecDeque::new(),
-            answers: VecDeque::new(),
+            responses: VecDeque::new(),
             stale: VecDeque::new(),
             acknowledged: BTreeSet::new(),
             refused: BTreeSet::new(),
@@ -169,88 +172,89 @@ impl World {
 
     fn send(&mut self) {
         while self.in_flight.has_room()
-            && let Some(body) = self.waiting.pop_front()
+            && let Some(batch) = self.queued.pop_front()
         {
-            self.in_flight.push(body);
+            self.in_flight.push(batch);
         }
-        while self.in_flight.wants_identity() {
-            if !self.in_flight.identify((self.next_producer, 0)) {
+        while self.in_flight.needs_identity() {
+            if !self.in_flight.set_identity((self.next_producer, 0)) {
                 self.next_producer += 1;
             }
         }
-        let turn = self.in_flight.turn();
+        let next = self.in_flight.next_to_send();
         self.restarts += usize::from(self.in_flight.take_restarted());
-        if let Some(turn) = turn {
-            let records = self.in_flight.batch(turn.id).unwrap().clone();
-            self.in_flight.sent(turn.id);
-            self.requests.push_back(Request { turn, records });
+        if let Some(next) = next {
+            let records = self.in_flight.get_mut(next.id).unwrap().clone();
+            self.in_flight.mark_sent(next.id);
+            self.requests.push_back(Request { next, records });
         }
     }
 
     fn process(&mut self, fault: Fault) {
         if let Some(request) = self.requests.pop_front() {
-            let answer = self.broker.take(&request, fault);
-            self.answers.push_back((request.turn.id, answer));
+            let response = self.broker.append(&request, fault);
+            self.responses.push_back((request.next.id, response));
         }
     }
 
     fn process_stale(&mut self) {
         if let Some(request) = self.stale.pop_front() {
-            self.broker.take(&request, Fault::None);
+            self.broker.append(&request, Fault::None);
         }
     }
 
-    fn answer(&mut self) {
-        let Some((id, answer)) = self.answers.pop_front() else {
+    fn handle_response(&mut self) {
+        let Some((id, response)) = self.responses.pop_front() else {
             return;
         };
-        match answer {
-            Answer::Done(offset) => {
+        match response {
+            Response::Acknowledged(offset) => {
                 let acknowledged = &mut self.acknowledged;
                 self.in_flight
-                    .acknowledged(id, Some(offset), |body| acknowledged.extend(body));
+                    .acknowledge(id, Some(offset), |batch| acknowledged.extend(batch));
             }
-            Answer::OutOfSequence => {
-                self.in_flight.out_of_sequence(id);
+            Response::OutOfSequence => {
+                self.in_flight.mark_out_of_sequence(id);
             }
-            Answer::Unidentified => {
-                self.in_flight.unidentified(id);
+            Response::IdentityRejected => {
+                self.in_flight.mark_identity_rejected(id);
             }
-            Answer::RefusedRecord => self.in_flight.failed(id, false),
-            Answer::TimedOut => self.in_flight.failed(id, true),
-            Answer::Poison { named } => {
-                let body = self.in_flight.batch(id).unwrap().clone();
-                let poison = &self.broker.poison;
-                let bodies = if named || body.len() == 1 {
-                    let (bad, good): (Vec<u32>, Vec<u32>) =
-                        body.into_iter().partition(|record| poison.contains(record));
-                    self.refused.extend(bad);
-                    vec![good]
+            Response::NotAppended => self.in_flight.mark_failed(id, false),
+            Response::TimedOut => self.in_flight.mark_failed(id, true),
+            Response::Invalid { is_named } => {
+                let batch = self.in_flight.get_mut(id).unwrap().clone();
+                let invalid = &self.broker.invalid;
+                let batches = if is_named || batch.len() == 1 {
+                    let (refused, valid): (Vec<u32>, Vec<u32>) = batch
+                        .into_iter()
+                        .partition(|record| invalid.contains(record));
+                    self.refused.extend(refused);
+                    vec![valid]
                 } else {
-                    let (first, second) = body.split_at(body.len() / 2);
+                    let (first, second) = batch.split_at(batch.len() / 2);
                     vec![first.to_vec(), second.to_vec()]
                 };
-                let bodies = bodies.into_iter().filter(|body| !body.is_empty());
-                self.in_flight.replace(id, bodies.collect());
+                let batches = batches.into_iter().filter(|batch| !batch.is_empty());
+                self.in_flight.replace(id, batches.collect());
             }
         }
     }
 
-    /// The connection is lost: some answers are on their way in vain, and some requests come to the broker late.
-    fn lose(&mut self) {
-        self.in_flight.interrupted();
-        for (id, _) in self.answers.drain(..) {
-            self.in_flight.failed(id, true);
+    /// Closes the connection: responses on their way are lost, and the broker may still process some of the requests later.
+    fn disconnect(&mut self) {
+        self.in_flight.connection_closed();
+        for (id, _) in self.responses.drain(..) {
+            self.in_flight.mark_failed(id, true);
         }
         for request in self.requests.drain(..) {
-            self.in_flight.failed(request.turn.id, true);
+            self.in_flight.mark_failed(request.next.id, true);
             self.stale.push_back(request);
         }
     }
 
-    /// The broker stops in order and starts again. What it has not come to by then it never will.
-    fn restart(&mut self) {
-        self.lose();
+    /// Restarts the broker cleanly. It never processes the requests that it had not processed before.
+    fn restart_broker(&mut self) {
+        self.disconnect();
         self.stale.clear();
         self.broker.restart();
     }
@@ -259,19 +263,19 @@ impl World {
         match step {
             0..30 => self.send(),
             30..50 => self.process(Fault::None),
-            50..56 => self.process(Fault::Before),
-            56..62 => self.process(Fault::After),
-            62..90 => self.answer(),
-            90..94 => self.lose(),
+            50..56 => self.process(Fault::BeforeAppend),
+            56..62 => self.process(Fault::AfterAppend),
+            62..90 => self.handle_response(),
+            90..94 => self.disconnect(),
             _ => self.process_stale(),
         }
     }
 
     fn is_done(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight.is_empty()
+        self.queued.is_empty() && self.in_flight.is_empty()
     }
 
-    /// Everything works from now on.
+    /// Delivers everything that is left, without faults.
     fn finish(&mut self) {
         for _ in 0..10_000 {
             if self.is_done() {
@@ -279,26 +283,26 @@ impl World {
             }
             self.send();
             self.process(Fault::None);
-            self.answer();
+            self.handle_response();
         }
-        panic!("it does not come to an end: {:?}", self.in_flight);
+        panic!("no progress: {:?}", self.in_flight);
     }
 }
 
 fn world(
-    bodies: &[usize],
+    batches: &[usize],
     limit: usize,
     start: i32,
-    poison: &BTreeSet<u32>,
-    named: bool,
+    invalid: &BTreeSet<u32>,
+    names_invalid: bool,
     steps: &[u8],
 ) -> World {
     let broker = Broker {
-        poison: poison.clone(),
-        names_poison: named,
+        invalid: invalid.clone(),
+        names_invalid,
         ..Broker::default()
     };
-    let mut world = World::new(bodies, limit, start, broker);
+    let mut world = World::new(batches, limit, start, broker);
     for &step in steps {
         world.step(step);
     }
@@ -309,115 +313,115 @@ fn world(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
-    /// Each record is appended once and in order, whatever is handle_response, lost or late.
+    /// Each record is appended once and in order, whatever the broker answers, and whichever responses are lost or late.
     #[test]
-    fn each_record_once_and_in_order(
-        bodies in prop::collection::vec(1..4_usize, 1..30),
+    fn appends_each_record_once_and_in_order(
+        batches in prop::collection::vec(1..4_usize, 1..30),
         limit in 1..=7_usize,
         start in prop_oneof![Just(0), i32::MAX - 20..=i32::MAX],
         steps in prop::collection::vec(0..100_u8, 0..400),
     ) {
-        let world = world(&bodies, limit, start, &BTreeSet::new(), false, &steps);
-        let count = u32::try_from(bodies.iter().sum::<usize>()).unwrap();
+        let world = world(&batches, limit, start, &BTreeSet::new(), false, &steps);
+        let count = u32::try_from(batches.iter().sum::<usize>()).unwrap();
         prop_assert_eq!(&world.broker.log, &(0..count).collect::<Vec<u32>>());
         prop_assert_eq!(world.restarts, 0);
         prop_assert_eq!(world.acknowledged.len(), count as usize);
     }
 
-    /// So it is where the broker stops in order and starts again in between, as long as nothing else goes wrong, and nobody else writes.
+    /// The same holds across clean restarts of the broker, if nothing else fails and no other producer writes.
     #[test]
-    fn each_record_once_though_the_broker_restarts(
-        bodies in prop::collection::vec(1..4_usize, 1..30),
+    fn appends_each_record_once_across_broker_restarts(
+        batches in prop::collection::vec(1..4_usize, 1..30),
         limit in 1..=7_usize,
         start in prop_oneof![Just(0), i32::MAX - 20..=i32::MAX],
         steps in prop::collection::vec(0..110_u8, 0..400),
     ) {
-        let mut world = World::new(&bodies, limit, start, Broker::default());
+        let mut world = World::new(&batches, limit, start, Broker::default());
         for &step in &steps {
             match step {
-                // What is late from before would come to a broker that does not know it again.
+                // A late request from before the restart would reach a broker that does not recognize it.
                 50..62 | 94..100 => (),
                 0..94 => world.step(step),
-                _ => world.restart(),
+                _ => world.restart_broker(),
             }
         }
         world.finish();
-        let count = u32::try_from(bodies.iter().sum::<usize>()).unwrap();
+        let count = u32::try_from(batches.iter().sum::<usize>()).unwrap();
         prop_assert_eq!(&world.broker.log, &(0..count).collect::<Vec<u32>>());
         prop_assert_eq!(world.restarts, 0);
         prop_assert_eq!(world.acknowledged.len(), count as usize);
     }
 
-    /// Records that are refused are those that must be; all others are there, in order, and doubled only where it was said.
+    /// Only invalid records are refused. All others are appended in order, and duplicated only if a restart of the numbers was reported.
     #[test]
-    fn what_is_refused_leaves_no_gap(
-        bodies in prop::collection::vec(1..6_usize, 1..20),
+    fn refused_records_leave_no_gap(
+        batches in prop::collection::vec(1..6_usize, 1..20),
         limit in 1..=7_usize,
-        poison in prop::collection::btree_set(0..60_u32, 0..10),
-        named in any::<bool>(),
+        invalid in prop::collection::btree_set(0..60_u32, 0..10),
+        names_invalid in any::<bool>(),
         steps in prop::collection::vec(0..100_u8, 0..400),
     ) {
-        let world = world(&bodies, limit, 0, &poison, named, &steps);
-        let count = u32::try_from(bodies.iter().sum::<usize>()).unwrap();
-        let bad: BTreeSet<u32> = poison.into_iter().filter(|record| *record < count).collect();
-        let good: Vec<u32> = (0..count).filter(|record| !bad.contains(record)).collect();
-        prop_assert_eq!(&world.refused, &bad);
-        prop_assert_eq!(world.acknowledged.iter().copied().collect::<Vec<u32>>(), good.clone());
+        let world = world(&batches, limit, 0, &invalid, names_invalid, &steps);
+        let count = u32::try_from(batches.iter().sum::<usize>()).unwrap();
+        let invalid: BTreeSet<u32> = invalid.into_iter().filter(|record| *record < count).collect();
+        let valid: Vec<u32> = (0..count).filter(|record| !invalid.contains(record)).collect();
+        prop_assert_eq!(&world.refused, &invalid);
+        prop_assert_eq!(world.acknowledged.iter().copied().collect::<Vec<u32>>(), valid.clone());
         if world.restarts == 0 {
-            prop_assert_eq!(&world.broker.log, &good);
+            prop_assert_eq!(&world.broker.log, &valid);
         } else {
-            let there: BTreeSet<u32> = world.broker.log.iter().copied().collect();
-            prop_assert_eq!(there.into_iter().collect::<Vec<u32>>(), good);
+            let appended: BTreeSet<u32> = world.broker.log.iter().copied().collect();
+            prop_assert_eq!(appended.into_iter().collect::<Vec<u32>>(), valid);
         }
     }
 
-    /// A broker that forgets its producers costs no record: at any of its starts, where their last timestamps are too old for it, or once
-    /// in between (it looks for such every ten minutes, `producer.id.expiration.check.interval.ms`).
+    /// No record is lost if the broker expires the producer ids: at any of its starts, because their last timestamps are too old, or once
+    /// while it runs (it checks every ten minutes, `producer.id.expiration.check.interval.ms`).
     #[test]
-    fn what_is_forgotten_is_not_lost(
-        bodies in prop::collection::vec(1..4_usize, 1..20),
+    fn expired_producer_ids_lose_no_record(
+        batches in prop::collection::vec(1..4_usize, 1..20),
         limit in 1..=7_usize,
         at_starts in any::<bool>(),
         steps in prop::collection::vec(0..110_u8, 0..400),
     ) {
-        let mut world = World::new(&bodies, limit, 0, Broker::default());
-        let mut has_forgotten = false;
+        let mut world = World::new(&batches, limit, 0, Broker::default());
+        let mut has_expired = false;
         for &step in &steps {
             match step {
                 0..100 => world.step(step),
-                100..102 => world.restart(),
+                100..102 => world.restart_broker(),
                 102..105 if at_starts => {
-                    world.restart();
+                    world.restart_broker();
                     world.broker.producers.clear();
                 }
-                102..105 if !std::mem::replace(&mut has_forgotten, true) => {
+                102..105 if !std::mem::replace(&mut has_expired, true) => {
                     world.broker.producers.clear();
                 }
                 _ => (),
             }
         }
         world.finish();
-        let count = bodies.iter().sum::<usize>();
-        let there: BTreeSet<u32> = world.broker.log.iter().copied().collect();
-        prop_assert_eq!(there.len(), count);
+        let count = batches.iter().sum::<usize>();
+        let appended: BTreeSet<u32> = world.broker.log.iter().copied().collect();
+        prop_assert_eq!(appended.len(), count);
         prop_assert_eq!(world.acknowledged.len(), count);
     }
 
-    /// What a topic takes can change between two attempts.
+    /// No record is lost if the topic's rules for records change between two attempts.
     #[test]
-    fn what_is_refused_at_times_is_not_lost(
-        bodies in prop::collection::vec(1..4_usize, 1..20),
+    fn changing_rules_lose_no_record(
+        batches in prop::collection::vec(1..4_usize, 1..20),
         limit in 1..=7_usize,
-        poison in prop::collection::btree_set(0..40_u32, 0..10),
-        named in any::<bool>(),
+        invalid in prop::collection::btree_set(0..40_u32, 0..10),
+        names_invalid in any::<bool>(),
         steps in prop::collection::vec(0..110_u8, 0..400),
     ) {
         let broker = Broker {
-            poison,
-            names_poison: named,
+            invalid,
+            names_invalid,
             ..Broker::default()
         };
-        let mut world = World::new(&bodies, limit, 0, broker);
+        let mut world = World::new(&batches, limit, 0, broker);
         for &step in &steps {
             if step < 100 {
                 world.step(step);
@@ -426,111 +430,111 @@ proptest! {
             }
         }
         world.finish();
-        let there: BTreeSet<u32> = world.broker.log.iter().copied().collect();
-        prop_assert!(world.acknowledged.is_subset(&there));
-        let settled = world.acknowledged.union(&world.refused).count();
-        prop_assert_eq!(settled, bodies.iter().sum::<usize>());
+        let appended: BTreeSet<u32> = world.broker.log.iter().copied().collect();
+        prop_assert!(world.acknowledged.is_subset(&appended));
+        let completed = world.acknowledged.union(&world.refused).count();
+        prop_assert_eq!(completed, batches.iter().sum::<usize>());
     }
 }
 
-fn in_flight(limit: usize, idempotent: bool, bodies: u32) -> InFlightBatches<Vec<u32>> {
-    let mut in_flight = InFlightBatches::new(limit, idempotent, true);
-    for body in 0..bodies {
-        in_flight.push(vec![body]);
+fn in_flight(limit: usize, is_idempotent: bool, batches: u32) -> InFlightBatches<Vec<u32>> {
+    let mut in_flight = InFlightBatches::new(limit, is_idempotent, true);
+    for batch in 0..batches {
+        in_flight.push(vec![batch]);
     }
     in_flight
 }
 
-/// Sends all that may be sent, and gives the names.
+/// Sends all batches that may be sent and returns their ids.
 fn send(in_flight: &mut InFlightBatches<Vec<u32>>) -> Vec<u64> {
-    let turns = std::iter::from_fn(|| {
-        let turn = in_flight.turn()?;
-        in_flight.sent(turn.id);
-        Some(turn.id)
+    let batches = std::iter::from_fn(|| {
+        let next = in_flight.next_to_send()?;
+        in_flight.mark_sent(next.id);
+        Some(next.id)
     });
-    turns.collect()
+    batches.collect()
 }
 
 #[test]
-fn without_numbers_what_failed_waits_for_the_others() {
+fn without_idempotence_a_failed_batch_waits_for_the_later_responses() {
     let mut in_flight = in_flight(5, false, 4);
     assert_eq!(send(&mut in_flight), vec![1, 2, 3, 4]);
-    in_flight.failed(2, true);
+    in_flight.mark_failed(2, true);
     assert!(send(&mut in_flight).is_empty());
-    let mut bodies = Vec::new();
-    in_flight.acknowledged(1, None, |body| bodies.push(body));
-    assert_eq!(bodies, vec![vec![0]]);
-    in_flight.failed(3, true);
-    in_flight.acknowledged(4, None, drop);
+    let mut batches = Vec::new();
+    in_flight.acknowledge(1, None, |batch| batches.push(batch));
+    assert_eq!(batches, vec![vec![0]]);
+    in_flight.mark_failed(3, true);
+    in_flight.acknowledge(4, None, drop);
     in_flight.push(vec![4]);
     assert_eq!(send(&mut in_flight), vec![2, 3, 5]);
     assert!(!in_flight.take_restarted());
 }
 
 #[test]
-fn the_first_of_an_epoch_goes_alone() {
+fn the_first_batch_of_an_epoch_is_sent_alone() {
     let mut in_flight = in_flight(5, true, 3);
-    assert!(in_flight.wants_identity());
+    assert!(in_flight.needs_identity());
     assert!(send(&mut in_flight).is_empty());
-    assert!(in_flight.identify((7, 0)));
+    assert!(in_flight.set_identity((7, 0)));
     assert_eq!(send(&mut in_flight), vec![1]);
-    in_flight.acknowledged(1, Some(0), drop);
+    in_flight.acknowledge(1, Some(0), drop);
     assert_eq!(send(&mut in_flight), vec![2, 3]);
-    // The first one: the broker has forgotten. The second one only follows from it.
-    assert!(in_flight.out_of_sequence(2));
-    assert!(!in_flight.out_of_sequence(3));
-    let turn = in_flight.turn().unwrap();
-    assert_eq!((turn.id, turn.identity, turn.base_sequence), (2, (7, 1), 0));
+    // The broker has forgotten the producer: it rejects the first batch, and the second one only because the first is missing.
+    assert!(in_flight.mark_out_of_sequence(2));
+    assert!(!in_flight.mark_out_of_sequence(3));
+    let next = in_flight.next_to_send().unwrap();
+    assert_eq!((next.id, next.identity, next.base_sequence), (2, (7, 1), 0));
     assert!(in_flight.take_restarted());
     assert_eq!(send(&mut in_flight), vec![2]);
 }
 
 #[test]
-fn an_id_that_is_not_taken_is_not_used_again() {
+fn a_rejected_producer_id_is_not_used_again() {
     let mut in_flight = in_flight(5, true, 1);
-    in_flight.identify((7, 0));
+    in_flight.set_identity((7, 0));
     send(&mut in_flight);
-    assert!(in_flight.unidentified(1));
+    assert!(in_flight.mark_identity_rejected(1));
     assert!(send(&mut in_flight).is_empty());
-    assert!(in_flight.wants_identity());
-    assert!(!in_flight.identify((7, 0)));
-    assert!(in_flight.identify((8, 0)));
-    assert_eq!(in_flight.turn().unwrap().identity, (8, 0));
+    assert!(in_flight.needs_identity());
+    assert!(!in_flight.set_identity((7, 0)));
+    assert!(in_flight.set_identity((8, 0)));
+    assert_eq!(in_flight.next_to_send().unwrap().identity, (8, 0));
 }
 
 #[test]
-fn epochs_come_to_an_end() {
+fn a_producer_id_without_epochs_left_is_retired() {
     let mut in_flight = in_flight(5, true, 1);
-    in_flight.identify((7, i16::MAX));
+    in_flight.set_identity((7, i16::MAX));
     send(&mut in_flight);
-    assert!(in_flight.out_of_sequence(1));
+    assert!(in_flight.mark_out_of_sequence(1));
     assert!(send(&mut in_flight).is_empty());
-    assert!(!in_flight.identify((7, 0)));
+    assert!(!in_flight.set_identity((7, 0)));
 }
 
 #[test]
-fn numbers_wrap() {
-    assert_eq!(behind(0, 5), 5);
-    assert_eq!(behind(i32::MAX - 1, 1), i32::MAX);
-    assert_eq!(behind(i32::MAX, 1), 0);
-    assert_eq!(behind(i32::MAX - 1, 5), 3);
+fn sequence_numbers_wrap() {
+    assert_eq!(next_sequence(0, 5), 5);
+    assert_eq!(next_sequence(i32::MAX - 1, 1), i32::MAX);
+    assert_eq!(next_sequence(i32::MAX, 1), 0);
+    assert_eq!(next_sequence(i32::MAX - 1, 5), 3);
 }
 
 #[test]
-fn behind_what_is_refused_numbers_move_up() {
+fn batches_behind_a_refused_one_are_renumbered() {
     let mut in_flight = in_flight(5, true, 4);
-    in_flight.identify((7, 0));
+    in_flight.set_identity((7, 0));
     send(&mut in_flight);
-    in_flight.acknowledged(1, Some(0), drop);
+    in_flight.acknowledge(1, Some(0), drop);
     assert_eq!(send(&mut in_flight), vec![2, 3, 4]);
     in_flight.replace(2, Vec::new());
-    // What is out fails for the gap; until then nothing is sent.
+    // The sent batches fail because of the gap; nothing is sent before.
     in_flight.push(vec![4]);
     assert!(send(&mut in_flight).is_empty());
-    assert!(!in_flight.out_of_sequence(3));
-    assert!(!in_flight.out_of_sequence(4));
-    let turn = in_flight.turn().unwrap();
-    assert_eq!((turn.id, turn.identity, turn.base_sequence), (3, (7, 0), 1));
+    assert!(!in_flight.mark_out_of_sequence(3));
+    assert!(!in_flight.mark_out_of_sequence(4));
+    let next = in_flight.next_to_send().unwrap();
+    assert_eq!((next.id, next.identity, next.base_sequence), (3, (7, 0), 1));
     assert_eq!(send(&mut in_flight), vec![3, 4, 5]);
     assert!(!in_flight.take_restarted());
 }
