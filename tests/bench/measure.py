@@ -273,7 +273,7 @@ def throughput(bench, name, shape, partitions=1, arguments=(), records=None):
             before = bench.kafka.ends(run.outputs)
             bench.kafka.preload(run.topics["in"], partitions, load, batches)
         already = sum(before.values())
-        begun, steady, routed, moved, threads = time.monotonic(), None, 0, time.monotonic(), 0
+        start, steady, routed, moved, threads = time.monotonic(), None, 0, time.monotonic(), 0
         while True:
             run.check_alive()
             now_routed = run.routed() - already
@@ -289,7 +289,7 @@ def throughput(bench, name, shape, partitions=1, arguments=(), records=None):
             if routed >= count:
                 break
             # Half a percent of the elapsed time is precise enough; more frequent requests would load the broker.
-            time.sleep(min(0.02, max(0.001, (now - begun) / 200)))
+            time.sleep(min(0.02, max(0.001, (now - start) / 200)))
         (peak,) = run.status("VmHWM")
         broker, foreign = machine.shares(cpu)
         run.end()

@@ -33,7 +33,7 @@ public final class StreamsRouter {
         settings.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         settings.put(StreamsConfig.STATE_DIR_CONFIG, System.getProperty("java.io.tmpdir") + "/" + env("GROUP"));
-        // As Kafka's documentation advises for throughput: larger batches and fetches, more records per poll, no metrics per record.
+        // Kafka's documentation advises this for throughput: larger batches and fetches, more records per poll, no metrics per record.
         settings.put(StreamsConfig.METRICS_RECORDING_LEVEL_CONFIG, "INFO");
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), 256 * 1024);
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), env("LINGER"));
