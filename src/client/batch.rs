@@ -5,10 +5,10 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::record::{Record, Timestamp};
 use super::records::{
     HeaderFields, Headers, HeadersBuffer, NO_TIMESTAMP, RawRecord, Writer, varint_len,
 };
-use super::{Record, Timestamp};
 use crate::client::OutputTopic;
 use crate::topic_partition::TopicPartition;
 

@@ -10,6 +10,7 @@ mod kafka_rust;
 mod librdkafka;
 pub(crate) mod murmur2;
 mod native;
+mod record;
 pub(crate) mod records;
 pub(crate) mod settings;
 mod topics;
@@ -32,7 +33,7 @@ use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 use crate::topic_partition::{NextOffset, TopicPartition};
 pub(crate) use error::{Error, report};
 
-pub(crate) use records::Headers;
+pub(crate) use record::{Record, Timestamp};
 pub(crate) use topics::{OutputTopic, Topics};
 pub(crate) use transaction::Transaction;
 
@@ -105,49 +106,6 @@ pub(crate) enum Polled<'a> {
     /// The position of a partition after skipped offsets, which have no record to deliver: control batches, aborted transactions, compacted
     /// records.
     Position(NextOffset),
-}
-
-/// A record on loan from a consumer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Record<'a> {
-    /// Where it was read from.
-    pub(crate) partition: TopicPartition,
-    /// Its offset there.
-    pub(crate) offset: i64,
-    /// Its time, where the client has it.
-    pub(crate) timestamp: Option<Timestamp>,
-    /// Its key.
-    pub(crate) key: Option<&'a [u8]>,
-    /// Its value; none is a tombstone.
-    pub(crate) value: Option<&'a [u8]>,
-    /// Its headers; none of them where the client cannot read them.
-    pub(crate) headers: Headers<'a>,
-}
-
-/// A record's time, in milliseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Timestamp {
-    /// Given by its producer.
-    CreateTime(i64),
-    /// Given by the broker.
-    LogAppendTime(i64),
-}
-
-impl Timestamp {
-    /// Milliseconds since 1970.
-    pub(crate) fn millis(self) -> i64 {
-        match self {
-            Self::CreateTime(millis) | Self::LogAppendTime(millis) => millis,
-        }
-    }
-
-    /// Kafka's name for the kind of time (`org.apache.kafka.common.record.TimestampType`), as Spring writes it into a dead letter.
-    pub(crate) fn kind(self) -> &'static str {
-        match self {
-            Self::CreateTime(_) => "CreateTime",
-            Self::LogAppendTime(_) => "LogAppendTime",
-        }
-    }
 }
 
 /// What happened to a consumer besides records.

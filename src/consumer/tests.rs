@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
-use crate::client::{Headers, NotReady};
+use crate::client::NotReady;
+use crate::client::records::Headers;
 
 const PARTITION: TopicPartition = TopicPartition {
     topic: 0,

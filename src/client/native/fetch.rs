@@ -1042,9 +1042,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::client::Headers;
     use crate::client::batch::Batch;
     use crate::client::records::HeaderFields;
+    use crate::client::records::Headers;
     use crate::client::settings::ConnectionSettings;
 
     const HERE: TopicPartition = TopicPartition {
