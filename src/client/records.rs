@@ -95,8 +95,8 @@ impl BatchHeader {
         self.base_offset + i64::from(self.last_offset_delta) + 1
     }
 
-    /// Number of the codec: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
-    pub(crate) fn codec(&self) -> u8 {
+    /// Id of the compression type (`settings::Compression`).
+    pub(crate) fn compression_id(&self) -> u8 {
         (self.attributes & 7) as u8
     }
 

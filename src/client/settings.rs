@@ -259,17 +259,73 @@ pub(crate) enum Acks {
     Leader,
 }
 
-/// How batches are compressed (`compression.type`).
+/// Compression type of record batches (`compression.type`; `org.apache.kafka.common.record.CompressionType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
-    /// Not at all.
+    /// Uncompressed.
     None,
-    /// As gzip.
+    /// GZIP (RFC 1952).
     Gzip,
-    /// As Snappy.
+    /// Snappy blocks, in the framing of Java's Snappy library or bare.
     Snappy,
-    /// As an LZ4 frame.
+    /// LZ4 frames.
     Lz4,
-    /// As Zstandard.
+    /// Zstandard (RFC 8878, KIP-110).
     Zstd,
+}
+
+impl Compression {
+    /// All types, indexed by id.
+    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Returns the type with this id, or `None` if Kafka does not define the id.
+    pub(crate) fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(id)).copied()
+    }
+
+    /// Id in bits 0 to 2 of a record batch's attributes.
+    pub(crate) fn id(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+
+    /// Value of `compression.type`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compression_ids_and_names_are_those_of_kafka() {
+        let expected = [
+            (0, "none"),
+            (1, "gzip"),
+            (2, "snappy"),
+            (3, "lz4"),
+            (4, "zstd"),
+        ];
+        assert_eq!(
+            Compression::ALL.map(|kind| (kind.id(), kind.name())),
+            expected
+        );
+        for kind in Compression::ALL {
+            assert_eq!(Compression::from_id(kind.id()), Some(kind));
+        }
+        assert_eq!(Compression::from_id(5), None);
+    }
 }

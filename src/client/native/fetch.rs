@@ -13,14 +13,14 @@ use kafka_protocol::messages::fetch_response::AbortedTransaction;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
 
 use super::backoff::backoff;
-use super::compression::{self, Codec, Decoder};
+use super::compression::{self, Decoder};
 use super::metadata::Metadata;
 use super::network::{Network, Node};
 use super::request::{group_by_topic, topic_name};
 use crate::client::Error;
 use crate::client::Topics;
 use crate::client::records::{BATCH_HEADER, BatchHeader, Found, RawRecord};
-use crate::client::settings::{ConsumerSettings, Isolation};
+use crate::client::settings::{Compression, ConsumerSettings, Isolation};
 use crate::client::{Polled, Record, Timestamp};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
@@ -838,8 +838,8 @@ impl RecordSet {
                 self.next = self.next.max(header.next_offset());
                 continue;
             }
-            let source = match Codec::from_attributes(header.attributes) {
-                Some(Codec::None) => Source::Plain {
+            let source = match Compression::from_id(header.compression_id()) {
+                Some(Compression::None) => Source::Plain {
                     at: self.at + BATCH_HEADER,
                     end: self.at + header.size,
                 },
@@ -857,8 +857,8 @@ impl RecordSet {
                 }
                 None => {
                     return Err(broken(format!(
-                        "codec {} is none that is known",
-                        header.codec()
+                        "unknown compression type {}",
+                        header.compression_id()
                     )));
                 }
             };
@@ -1056,7 +1056,7 @@ mod tests {
     #[derive(Debug, Clone, Copy)]
     struct Like {
         base: i64,
-        codec: Codec,
+        codec: Compression,
         attributes: i16,
         producer: i64,
     }
@@ -1064,7 +1064,7 @@ mod tests {
     fn like(base: i64) -> Like {
         Like {
             base,
-            codec: Codec::None,
+            codec: Compression::None,
             attributes: 0,
             producer: -1,
         }
@@ -1092,7 +1092,7 @@ mod tests {
         let mut body = Vec::new();
         compression::compress(like.codec, records, &mut body).unwrap();
         let stamp = HeaderFields {
-            attributes: like.attributes | like.codec.attributes(),
+            attributes: like.attributes | i16::from(like.codec.id()),
             base_timestamp: 0,
             max_timestamp: 1000,
             producer: (like.producer, 0),
@@ -1184,22 +1184,22 @@ mod tests {
     #[test]
     fn every_codec_is_read() {
         for codec in [
-            Codec::None,
-            Codec::Gzip,
-            Codec::Snappy,
-            Codec::Lz4,
-            Codec::Zstd,
+            Compression::None,
+            Compression::Gzip,
+            Compression::Snappy,
+            Compression::Lz4,
+            Compression::Zstd,
         ] {
             let long = "x".repeat(100_000);
             let values = ["a", &long, "", &long, "b"];
             let records = batch(Like { codec, ..like(5) }, &values);
             for most in [1, 3, 100] {
                 let (found, walked) = walk(&mut part(&records, 5, &[]), most);
-                assert_eq!(walked, Ok(()), "{codec}");
+                assert_eq!(walked, Ok(()), "{codec:?}");
                 let expected: Vec<_> = (0..5)
                     .map(|number| (5 + number, number, values[number as usize].to_owned()))
                     .collect();
-                assert!(found == expected, "{codec}");
+                assert!(found == expected, "{codec:?}");
             }
         }
     }
@@ -1276,9 +1276,9 @@ mod tests {
             attributes: 7,
             ..like(1)
         };
-        check_broken(&batch(unknown, &["d"]), 0, "codec 7");
+        check_broken(&batch(unknown, &["d"]), 0, "unknown compression type 7");
         // More records are announced than are there.
-        for codec in [Codec::None, Codec::Gzip] {
+        for codec in [Compression::None, Compression::Gzip] {
             let mut body = Vec::new();
             compression::compress(codec, b"\x0c\0\0\0\x01\x00\0", &mut body).unwrap();
             let like = Like { codec, ..like(0) };
@@ -1386,7 +1386,7 @@ mod tests {
         fn a_changed_batch_is_walked_or_refused(
             place in any::<prop::sample::Index>(),
             byte in any::<u8>(),
-            codec in prop::sample::select(vec![Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd]),
+            codec in prop::sample::select(vec![Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]),
         ) {
             let mut bytes = batch(Like { codec, ..like(0) }, &["one", "two", "three"]);
             let place = place.index(bytes.len());

@@ -1,4 +1,4 @@
-//! Each codec against what others wrote, against itself, and against bytes that nobody wrote.
+//! Each compression against what others wrote, against itself, and against bytes that nobody wrote.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::blocks::BlockSource;
 use super::*;
 
-const CODECS: [Codec; 5] = Codec::ALL;
+const ALL: [Compression; 5] = Compression::ALL;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -30,29 +30,29 @@ fn text() -> String {
     text
 }
 
-fn inflate(codec: Codec, deflated: &[u8]) -> io::Result<Vec<u8>> {
+fn inflate(compression: Compression, deflated: &[u8]) -> io::Result<Vec<u8>> {
     let mut inflated = Vec::new();
-    reader(codec, Bytes::copy_from_slice(deflated))
+    reader(compression, Bytes::copy_from_slice(deflated))
         .map_err(io::Error::other)?
         .read_to_end(&mut inflated)?;
     Ok(inflated)
 }
 
-fn deflate(codec: Codec, input: &[u8]) -> Vec<u8> {
+fn deflate(compression: Compression, input: &[u8]) -> Vec<u8> {
     let mut output = Vec::new();
-    compress(codec, input, &mut output).unwrap();
+    compress(compression, input, &mut output).unwrap();
     output
 }
 
 #[track_caller]
-fn check(codec: Codec, deflated: &[u8]) {
-    assert!(inflate(codec, deflated).unwrap() == text().as_bytes());
+fn check(compression: Compression, deflated: &[u8]) {
+    assert!(inflate(compression, deflated).unwrap() == text().as_bytes());
 }
 
 /// Its error with all causes.
 #[track_caller]
-fn check_error(codec: Codec, deflated: &[u8], expected: &str) {
-    let error = match reader(codec, Bytes::copy_from_slice(deflated)) {
+fn check_error(compression: Compression, deflated: &[u8], expected: &str) {
+    let error = match reader(compression, Bytes::copy_from_slice(deflated)) {
         Err(error) => crate::client::report(&error),
         Ok(mut stream) => crate::client::report(&stream.read_to_end(&mut Vec::new()).unwrap_err()),
     };
@@ -61,77 +61,63 @@ fn check_error(codec: Codec, deflated: &[u8], expected: &str) {
 
 #[test]
 fn reads_what_kafka_wrote() {
-    check(Codec::Gzip, fixture!("kafka.gzip"));
-    check(Codec::Snappy, fixture!("kafka.snappy"));
-    check(Codec::Lz4, fixture!("kafka.lz4"));
-    check(Codec::Zstd, fixture!("kafka.zstd"));
+    check(Compression::Gzip, fixture!("kafka.gzip"));
+    check(Compression::Snappy, fixture!("kafka.snappy"));
+    check(Compression::Lz4, fixture!("kafka.lz4"));
+    check(Compression::Zstd, fixture!("kafka.zstd"));
 }
 
 #[test]
 fn reads_what_others_wrote() {
-    check(Codec::Gzip, fixture!("python.gzip"));
-    check(Codec::Snappy, fixture!("bare.snappy"));
-    check(Codec::Lz4, fixture!("reference.lz4"));
-    check(Codec::Zstd, fixture!("reference.zstd"));
+    check(Compression::Gzip, fixture!("python.gzip"));
+    check(Compression::Snappy, fixture!("bare.snappy"));
+    check(Compression::Lz4, fixture!("reference.lz4"));
+    check(Compression::Zstd, fixture!("reference.zstd"));
     // Its frame says that its window is 128 MiB.
-    check(Codec::Zstd, fixture!("kafka-22.zstd"));
-}
-
-#[test]
-fn attributes_and_names_are_kafkas() {
-    let names = CODECS.map(Codec::name);
-    assert_eq!(names, ["none", "gzip", "snappy", "lz4", "zstd"]);
-    for codec in CODECS {
-        // The other attributes are not the codec's.
-        assert_eq!(
-            Codec::from_attributes(codec.attributes() | 0x18),
-            Some(codec)
-        );
-    }
-    assert_eq!(Codec::from_attributes(5), None);
+    check(Compression::Zstd, fixture!("kafka-22.zstd"));
 }
 
 #[test]
 fn appends_to_what_is_there() {
-    for codec in CODECS {
+    for compression in ALL {
         let mut output = b"header".to_vec();
-        compress(codec, b"records", &mut output).unwrap();
+        compress(compression, b"records", &mut output).unwrap();
         let deflated = output.strip_prefix(b"header").unwrap();
-        assert_eq!(inflate(codec, deflated).unwrap(), b"records");
+        assert_eq!(inflate(compression, deflated).unwrap(), b"records");
     }
 }
 
 #[test]
 fn nothing_deflates_to_something() {
-    for codec in &CODECS[1..] {
-        let deflated = deflate(*codec, b"");
+    for compression in &ALL[1..] {
+        let deflated = deflate(*compression, b"");
         assert!(!deflated.is_empty());
-        assert_eq!(inflate(*codec, &deflated).unwrap(), b"");
+        assert_eq!(inflate(*compression, &deflated).unwrap(), b"");
     }
-    assert_eq!(inflate(Codec::None, b"").unwrap(), b"");
+    assert_eq!(inflate(Compression::None, b"").unwrap(), b"");
 }
 
 #[test]
 fn tells_of_cut_off_data_wherever_it_is_cut() {
     let text = text();
-    for codec in &CODECS[1..] {
-        let deflated = deflate(*codec, text.as_bytes());
+    for compression in &ALL[1..] {
+        let deflated = deflate(*compression, text.as_bytes());
         for end in (0..200).chain(deflated.len() - 200..deflated.len()) {
             // Between two of snappy's blocks nothing tells that there was another one.
-            let inflated = inflate(*codec, &deflated[..end]);
+            let inflated = inflate(*compression, &deflated[..end]);
             assert!(
-                inflated.is_err() || *codec == Codec::Snappy && end == 16,
-                "{codec}: {end}"
+                inflated.is_err() || *compression == Compression::Snappy && end == 16,
+                "{compression:?}: {end}"
             );
         }
     }
     check_error(
-        Codec::Lz4,
+        Compression::Lz4,
         b"",
         "cannot inflate records by lz4: the data is cut off",
     );
     check_error(
-        Codec::Snappy,
+        Compression::Snappy,
         fixture!("kafka.snappy").split_last().unwrap().1,
         "cannot inflate records by snappy: the data is cut off",
     );
@@ -157,7 +143,7 @@ fn tells_what_is_wrong() {
         (lz4(end - 1, 0xff), "the content's checksum is wrong"),
     ] {
         check_error(
-            Codec::Lz4,
+            Compression::Lz4,
             &deflated,
             &format!("cannot inflate records by lz4: {reason}"),
         );
@@ -173,13 +159,13 @@ fn tells_what_is_wrong() {
         ),
     ] {
         check_error(
-            Codec::Zstd,
+            Compression::Zstd,
             &deflated,
             &format!("cannot inflate records by zstd: {reason}"),
         );
     }
     check_error(
-        Codec::Snappy,
+        Compression::Snappy,
         &altered(fixture!("kafka.snappy"), 15, 2),
         "cannot inflate records by snappy: a frame for readers of version 2",
     );
@@ -187,25 +173,25 @@ fn tells_what_is_wrong() {
 
 #[test]
 fn reads_frames_one_after_the_other() {
-    for codec in [Codec::Gzip, Codec::Zstd] {
-        let mut deflated = deflate(codec, b"one, ");
-        if codec == Codec::Zstd {
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let mut deflated = deflate(compression, b"one, ");
+        if compression == Compression::Zstd {
             // A frame to be skipped.
             deflated.extend_from_slice(&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
         }
-        deflated.extend_from_slice(&deflate(codec, b"two"));
-        assert_eq!(inflate(codec, &deflated).unwrap(), b"one, two");
+        deflated.extend_from_slice(&deflate(compression, b"two"));
+        assert_eq!(inflate(compression, &deflated).unwrap(), b"one, two");
     }
 }
 
 /// What follows the first failure would be taken for records.
 #[test]
 fn fails_again_after_a_failure() {
-    for codec in &CODECS[1..] {
-        let mut deflated = deflate(*codec, text().as_bytes());
+    for compression in &ALL[1..] {
+        let mut deflated = deflate(*compression, text().as_bytes());
         let middle = deflated.len() / 2;
         deflated[middle..middle + 64].fill(0xff);
-        let mut stream = reader(*codec, Bytes::from(deflated)).unwrap();
+        let mut stream = reader(*compression, Bytes::from(deflated)).unwrap();
         stream.read_to_end(&mut Vec::new()).unwrap_err();
         stream.read(&mut [0; 1]).unwrap_err();
     }
@@ -217,15 +203,15 @@ fn a_claim_does_not_cost_memory() {
     // A varint of a gigabyte, and nothing in it.
     let claim = [0x80, 0x80, 0x80, 0x80, 0x04];
     check_error(
-        Codec::Snappy,
+        Compression::Snappy,
         &claim,
         "cannot inflate records by snappy: a block of 5 bytes that claims to hold 1073741824",
     );
-    let mut framed = deflate(Codec::Snappy, b"");
+    let mut framed = deflate(Compression::Snappy, b"");
     framed.extend_from_slice(&[0x7f, 0xff, 0xff, 0xff]);
     framed.extend_from_slice(&claim);
     check_error(
-        Codec::Snappy,
+        Compression::Snappy,
         &framed,
         "cannot inflate records by snappy: the data is cut off",
     );
@@ -249,12 +235,12 @@ fn a_match_beyond_the_window_is_an_error() {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         *byte = (noise >> 24) as u8;
     }
-    let deflated = deflate(Codec::Zstd, &[input.as_slice(), &input].concat());
+    let deflated = deflate(Compression::Zstd, &[input.as_slice(), &input].concat());
     // The window is the byte behind the descriptor: 1 KiB in place of 128 KiB.
     assert_eq!(deflated[5], 7 << 3);
     let mut narrow = deflated;
     narrow[5] = 0;
-    assert!(inflate(Codec::Zstd, &narrow).is_err());
+    assert!(inflate(Compression::Zstd, &narrow).is_err());
 }
 
 /// Reads it in pieces of all sizes, to the end or an error, and at most so much.
@@ -283,16 +269,16 @@ proptest! {
         // Repeated, so that there is something to deflate, over several blocks.
         input in vec(any::<u8>(), 0..3000),
         times in 0..100usize,
-        codec in proptest::sample::select(&CODECS),
+        compression in proptest::sample::select(&ALL),
     ) {
         let input = input.repeat(times);
-        prop_assert!(inflate(codec, &deflate(codec, &input)).unwrap() == input);
+        prop_assert!(inflate(compression, &deflate(compression, &input)).unwrap() == input);
     }
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..600)) {
-        for codec in CODECS {
-            if let Ok(mut stream) = reader(codec, Bytes::from(bytes.clone())) {
+        for compression in ALL {
+            if let Ok(mut stream) = reader(compression, Bytes::from(bytes.clone())) {
                 drain(&mut stream, 1 << 20);
             }
         }
@@ -302,13 +288,13 @@ proptest! {
     #[test]
     fn any_blocks_are_read_or_refused(
         bytes in vec(any::<u8>(), 0..600),
-        codec in proptest::sample::select(&CODECS),
+        compression in proptest::sample::select(&ALL),
         keep in 0..40usize,
     ) {
-        let mut deflated = deflate(codec, b"0123456789");
+        let mut deflated = deflate(compression, b"0123456789");
         deflated.truncate(keep);
         deflated.extend_from_slice(&bytes);
-        if let Ok(mut stream) = reader(codec, Bytes::from(deflated.clone())) {
+        if let Ok(mut stream) = reader(compression, Bytes::from(deflated.clone())) {
             drain(&mut stream, 1 << 20);
         }
         check_memory(snappy::Source::new(Bytes::from(deflated.clone())), 64 + deflated.len() * 22);
@@ -319,21 +305,21 @@ proptest! {
     fn altered_data_is_read_or_refused(
         changes in vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
         fixture in proptest::sample::select(vec![
-            (Codec::Gzip, fixture!("kafka.gzip")),
-            (Codec::Snappy, fixture!("kafka.snappy")),
-            (Codec::Snappy, fixture!("bare.snappy")),
-            (Codec::Lz4, fixture!("kafka.lz4")),
-            (Codec::Zstd, fixture!("kafka.zstd")),
-            (Codec::Zstd, fixture!("reference.zstd")),
+            (Compression::Gzip, fixture!("kafka.gzip")),
+            (Compression::Snappy, fixture!("kafka.snappy")),
+            (Compression::Snappy, fixture!("bare.snappy")),
+            (Compression::Lz4, fixture!("kafka.lz4")),
+            (Compression::Zstd, fixture!("kafka.zstd")),
+            (Compression::Zstd, fixture!("reference.zstd")),
         ]),
     ) {
-        let (codec, deflated) = fixture;
+        let (compression, deflated) = fixture;
         let mut deflated = deflated.to_vec();
         for (at, value) in changes {
             let at = at.index(deflated.len());
             deflated[at] = value;
         }
-        if let Ok(mut stream) = reader(codec, Bytes::from(deflated)) {
+        if let Ok(mut stream) = reader(compression, Bytes::from(deflated)) {
             drain(&mut stream, 1 << 20);
         }
     }

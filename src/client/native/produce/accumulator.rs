@@ -10,8 +10,7 @@ use super::in_flight::InFlightBatches;
 use super::incomplete_batches::IncompleteBatches;
 use super::partition_queue::{BatchSettings, PartitionQueue, max_records_size};
 use super::producer_batch::ProducerBatch;
-use crate::client::native::compression::Codec;
-use crate::client::settings::{Compression, ProducerSettings};
+use crate::client::settings::ProducerSettings;
 use crate::client::{Batch, OutputTopic, Topics};
 
 #[derive(Debug)]
@@ -50,7 +49,7 @@ impl RecordAccumulator {
             max_records_size(settings.max_request_size, longest_name.unwrap_or_default());
         Self {
             batch_settings: BatchSettings {
-                codec: codec(settings.compression),
+                compression: settings.compression,
                 linger: settings.linger,
                 merged_size: settings.batch_size.unwrap_or(max_size).min(max_size),
                 max_size,
@@ -145,15 +144,5 @@ impl RecordAccumulator {
             .filter(|queue| !queue.is_empty())
             .flat_map(|queue| [queue.retry_at, queue.linger_end(&self.batch_settings)])
             .flatten()
-    }
-}
-
-fn codec(compression: Compression) -> Codec {
-    match compression {
-        Compression::None => Codec::None,
-        Compression::Gzip => Codec::Gzip,
-        Compression::Snappy => Codec::Snappy,
-        Compression::Lz4 => Codec::Lz4,
-        Compression::Zstd => Codec::Zstd,
     }
 }

@@ -8,14 +8,15 @@ use super::incomplete_batches::IncompleteBatches;
 use super::producer_batch::ProducerBatch;
 use crate::client::OutputTopic;
 use crate::client::native::backoff::backoff;
-use crate::client::native::compression::{self, Codec};
+use crate::client::native::compression;
 use crate::client::native::network::Node;
 use crate::client::records::BATCH_HEADER;
+use crate::client::settings::Compression;
 
 /// How queued batches are merged, split and compressed before they are sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchSettings {
-    pub(super) codec: Codec,
+    pub(super) compression: Compression,
     /// `linger.ms`
     pub(super) linger: Duration,
     /// Maximum bytes of records in a merged batch. At most `max_size`.
@@ -87,7 +88,7 @@ impl PartitionQueue {
             let Some(mut batch) = self.pop_merged(settings, incomplete) else {
                 break;
             };
-            batch.compress(settings.codec, incomplete)?;
+            batch.compress(settings.compression, incomplete)?;
             if batch.records(incomplete).len() > settings.max_size && batch.record_count() > 1 {
                 for half in batch.halves(incomplete).into_iter().rev() {
                     self.queued.push_front(half);
@@ -222,7 +223,7 @@ mod tests {
         expected: &[i32],
     ) {
         let settings = BatchSettings {
-            codec: Codec::None,
+            compression: Compression::None,
             linger: Duration::from_millis(linger),
             merged_size: merged_records * RECORD,
             max_size: max_records * RECORD,

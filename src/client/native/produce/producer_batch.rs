@@ -11,8 +11,9 @@ use super::incomplete_batches::{IncompleteBatches, RecordIndex, RecordRange};
 use super::records_builder::{RecordsBuilder, for_each_record};
 use crate::client::OutputTopic;
 use crate::client::murmur2;
-use crate::client::native::compression::{self, Codec};
+use crate::client::native::compression;
 use crate::client::records::HeaderFields;
+use crate::client::settings::Compression;
 
 #[derive(Debug)]
 pub(super) struct ProducerBatch {
@@ -96,19 +97,19 @@ impl ProducerBatch {
     /// Compresses the records, unless they are compressed already or would become larger.
     pub(super) fn compress(
         &mut self,
-        codec: Codec,
+        compression_type: Compression,
         incomplete: &IncompleteBatches,
     ) -> Result<(), compression::Error> {
-        if codec == Codec::None || self.header_fields.attributes != 0 {
+        if compression_type == Compression::None || self.header_fields.attributes != 0 {
             return Ok(());
         }
         let records = self.records(incomplete);
         let mut compressed = Vec::with_capacity(records.len() / 2);
-        compression::compress(codec, records, &mut compressed)?;
+        compression::compress(compression_type, records, &mut compressed)?;
         if compressed.len() < records.len() {
             compressed.shrink_to_fit();
             self.copy = Some(compressed);
-            self.header_fields.attributes = codec.attributes();
+            self.header_fields.attributes = i16::from(compression_type.id());
         }
         Ok(())
     }
@@ -360,16 +361,16 @@ mod tests {
         let mut incomplete = IncompleteBatches::default();
         let (slot, _) = insert(&mut incomplete, 0, 1);
         let mut batch = whole_batch(&incomplete, slot, 0);
-        batch.compress(Codec::Gzip, &incomplete).unwrap();
+        batch.compress(Compression::Gzip, &incomplete).unwrap();
         assert_eq!(batch.header_fields().attributes, 0);
         check(&incomplete, &batch, &[0]);
         let (slot, _) = insert(&mut incomplete, 0, 4);
         let mut batch = whole_batch(&incomplete, slot, 0);
-        batch.compress(Codec::Gzip, &incomplete).unwrap();
+        batch.compress(Compression::Gzip, &incomplete).unwrap();
         assert_eq!(batch.header_fields().attributes, 1);
         let size = batch.records(&incomplete).len();
         assert!(size < incomplete.record_set(slot, 0).unwrap().records().len());
-        batch.compress(Codec::Gzip, &incomplete).unwrap();
+        batch.compress(Compression::Gzip, &incomplete).unwrap();
         assert_eq!(batch.records(&incomplete).len(), size);
     }
 }

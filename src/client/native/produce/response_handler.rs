@@ -277,7 +277,7 @@ impl Producer {
         for replacement in &mut replacements {
             let topic = self.topics.output(queue.output);
             replacement
-                .compress(accumulator.batch_settings.codec, incomplete)
+                .compress(accumulator.batch_settings.compression, incomplete)
                 .map_err(|error| failure(format!("topic {topic}: {}", report(&error))))?;
         }
         let refused = refused
