@@ -1,135 +1,154 @@
-//! What the Kafka clients are told: connections, the consumer, the producers. Finished values; their defaults are Kafka's own, but where
-//! a comment says otherwise. `kafka.rs` reads them, the clients beside `client/mod.rs` work with them.
+//! Settings of the Kafka clients: connections, topics, the consumer and the producers.
+//!
+//! All values are validated. The defaults are Kafka's own unless a comment says otherwise.
 
 use std::time::Duration;
 
-/// Names and values for librdkafka, as it takes them.
-pub(crate) type Pairs = Vec<(String, String)>;
+/// Names and values of librdkafka's own configuration properties.
+pub(crate) type LibrdkafkaProperties = Vec<(String, String)>;
 
-/// Bytes that everything the router holds may have, where `parity-router.memory` does not say: 16 MB.
+/// Default of [`ClientSettings::memory`]: 16 MiB.
 pub(crate) const DEFAULT_MEMORY: usize = 16 * 1024 * 1024;
 
-/// `transaction.timeout.ms`, where it is not given.
+/// Default of `transaction.timeout.ms`. Kafka's is 60 s.
 pub(crate) const DEFAULT_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where Kafka is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClientSettings {
-    /// Bootstrap brokers, each `host:port` (an IPv6 host in brackets); at least one.
-    pub(crate) brokers: Vec<String>,
-    /// Making of missing topics.
-    pub(crate) topics: TopicSettings,
-    /// How they are connected to and asked.
-    pub(crate) connection: ConnectionSettings,
-    /// `parity-router.memory`, in bytes: bounds everything the router holds.
-    pub(crate) memory: usize,
-    /// What was given for all clients, as librdkafka takes it.
-    pub(crate) librdkafka: Pairs,
+/// Bounds of a delay that doubles with each failure in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BackoffRange {
+    /// Delay after the first failure.
+    pub(crate) initial: Duration,
+    /// Longest delay, at least `initial`.
+    pub(crate) max: Duration,
 }
 
-/// What is read, and as whom.
+/// Settings that the consumer and all producers of a process share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientSettings {
+    /// `bootstrap.servers`, each `host:port` (an IPv6 host in brackets); at least one.
+    pub(crate) brokers: Vec<String>,
+    /// Creation of missing topics.
+    pub(crate) topics: TopicSettings,
+    /// Connections and requests.
+    pub(crate) connection: ConnectionSettings,
+    /// Upper bound, in bytes, for the records that the consumer and all producers together keep in memory. Used by `native`.
+    pub(crate) memory: usize,
+    /// Properties for every librdkafka client of the process.
+    pub(crate) librdkafka: LibrdkafkaProperties,
+}
+
+/// Topics to read and the consumer group to read them with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscription {
-    /// Input topics; at least one, all different.
+    /// Input topics; at least one, without duplicates.
     pub(crate) topics: Vec<String>,
     /// Consumer group.
     pub(crate) group: GroupId,
-    /// Where a group without a committed offset starts.
+    /// Start position of partitions without a committed offset.
     pub(crate) start_offset: StartOffset,
-    /// How it is read.
+    /// Settings of the consumer.
     pub(crate) consumer: ConsumerSettings,
 }
 
-/// The consumer group (`spring.cloud.stream.bindings.input.group`).
+/// Consumer group (`group.id`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GroupId {
-    /// Offsets are committed under this name.
+    /// Offsets are committed under this id.
     Named(String),
-    /// Spring's anonymous subscription: from the latest record, nothing is committed.
+    /// No group: starts at the end of each partition and commits nothing.
     Anonymous,
 }
 
-/// Where a group without a committed offset starts.
+/// Start position of a partition without a committed offset (`auto.offset.reset`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartOffset {
-    /// At the oldest record there is.
+    /// The log start offset.
     Earliest,
-    /// At what comes from now on.
+    /// The log end offset.
     Latest,
 }
 
-/// Making of missing topics, as Spring's Kafka binder does.
+/// Creation of missing topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicSettings {
-    /// `spring.cloud.stream.kafka.binder.autoCreateTopics`
+    /// True if missing topics are created.
     pub(crate) auto_create: bool,
-    /// `spring.cloud.stream.kafka.binder.minPartitionCount`, at least 1.
+    /// Partition count of a created topic, at least 1. An existing topic with fewer partitions causes a warning.
     pub(crate) min_partition_count: i32,
-    /// `spring.cloud.stream.kafka.binder.replicationFactor`; -1 means the broker's default.
+    /// Replication factor of a created topic; -1 is the broker's `default.replication.factor`.
     pub(crate) replication_factor: i16,
 }
 
-/// How brokers are connected to and asked. Of the client `native`.
+/// Connections and requests. Used by `native`, except for `client_id`, which all clients use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectionSettings {
-    /// `client.id`
+    /// `client.id`; empty by default, as in Kafka.
     pub(crate) client_id: String,
-    /// `request.timeout.ms`: how long an answer is waited for.
+    /// `request.timeout.ms`
     pub(crate) request_timeout: Duration,
-    /// `socket.connection.setup.timeout.ms` and `socket.connection.setup.timeout.max.ms` (KIP-601); the second is not the shorter one.
-    pub(crate) connect_timeout: (Duration, Duration),
-    /// `reconnect.backoff.ms` and `reconnect.backoff.max.ms`; the second is not the shorter one.
-    pub(crate) reconnect_backoff: (Duration, Duration),
-    /// `retry.backoff.ms` and `retry.backoff.max.ms` (KIP-580); the second is not the shorter one.
-    pub(crate) retry_backoff: (Duration, Duration),
-    /// `metadata.max.age.ms`: how long it is believed which broker leads what.
+    /// `socket.connection.setup.timeout.ms` and `socket.connection.setup.timeout.max.ms` (KIP-601).
+    pub(crate) connect_timeout: BackoffRange,
+    /// `reconnect.backoff.ms` and `reconnect.backoff.max.ms`
+    pub(crate) reconnect_backoff: BackoffRange,
+    /// `retry.backoff.ms` and `retry.backoff.max.ms` (KIP-580).
+    pub(crate) retry_backoff: BackoffRange,
+    /// `metadata.max.age.ms`
     pub(crate) metadata_max_age: Duration,
 }
 
 impl Default for ConnectionSettings {
     fn default() -> Self {
         Self {
-            client_id: "parity-router".to_owned(),
+            client_id: String::new(),
             request_timeout: Duration::from_secs(30),
-            connect_timeout: (Duration::from_secs(10), Duration::from_secs(30)),
-            reconnect_backoff: (Duration::from_millis(50), Duration::from_secs(1)),
-            retry_backoff: (Duration::from_millis(100), Duration::from_secs(1)),
+            connect_timeout: BackoffRange {
+                initial: Duration::from_secs(10),
+                max: Duration::from_secs(30),
+            },
+            reconnect_backoff: BackoffRange {
+                initial: Duration::from_millis(50),
+                max: Duration::from_secs(1),
+            },
+            retry_backoff: BackoffRange {
+                initial: Duration::from_millis(100),
+                max: Duration::from_secs(1),
+            },
             metadata_max_age: Duration::from_secs(300),
         }
     }
 }
 
-/// How the group is taken part in, and how records are fetched.
+/// Group membership and fetching.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsumerSettings {
-    /// `session.timeout.ms`: a member not heard of for so long is dropped by the group.
+    /// `session.timeout.ms`
     pub(crate) session_timeout: Duration,
-    /// `heartbeat.interval.ms`, shorter than the session's timeout.
+    /// `heartbeat.interval.ms`, shorter than the session timeout.
     pub(crate) heartbeat_interval: Duration,
-    /// `max.poll.interval.ms`: how long a rebalance waits for this member.
+    /// `max.poll.interval.ms`: how long a rebalance waits for this member to rejoin.
     pub(crate) rebalance_timeout: Duration,
-    /// `partition.assignment.strategy`, the preferred one first; at least one, all different.
+    /// `partition.assignment.strategy`, most preferred first; at least one, without duplicates.
     pub(crate) assignors: Vec<AssignorName>,
-    /// `group.instance.id`: a static member (KIP-345).
+    /// `group.instance.id`; makes the consumer a static member (KIP-345).
     pub(crate) group_instance_id: Option<String>,
     /// `group.protocol`
     pub(crate) group_protocol: GroupProtocol,
-    /// `fetch.max.wait.ms`: how long a broker waits for `fetch_min_bytes`.
+    /// `fetch.max.wait.ms`
     pub(crate) fetch_max_wait: Duration,
     /// `fetch.min.bytes`
     pub(crate) fetch_min_bytes: usize,
-    /// `fetch.max.bytes`; none means what the memory allows.
+    /// `fetch.max.bytes`; `None` derives it from [`ClientSettings::memory`].
     pub(crate) fetch_max_bytes: Option<usize>,
-    /// `max.partition.fetch.bytes`; none means what the memory allows.
+    /// `max.partition.fetch.bytes`; `None` derives it from [`ClientSettings::memory`].
     pub(crate) max_partition_fetch_bytes: Option<usize>,
     /// `isolation.level`
     pub(crate) isolation: Isolation,
     /// `check.crcs`
     pub(crate) check_crcs: bool,
-    /// `autoRebalanceEnabled=false`: this share of the partitions is read, and there is no group membership.
-    pub(crate) manual: Option<InstanceShare>,
-    /// What was given, as librdkafka takes it.
-    pub(crate) librdkafka: Pairs,
+    /// Partitions to read without group membership (Kafka's `assign()`); `None` subscribes to the topics instead.
+    pub(crate) manual_assignment: Option<PartitionShare>,
+    /// Properties for librdkafka's consumer.
+    pub(crate) librdkafka: LibrdkafkaProperties,
 }
 
 impl Default for ConsumerSettings {
@@ -147,28 +166,28 @@ impl Default for ConsumerSettings {
             max_partition_fetch_bytes: None,
             isolation: Isolation::ReadCommitted,
             check_crcs: true,
-            manual: None,
+            manual_assignment: None,
             librdkafka: Vec::new(),
         }
     }
 }
 
-/// How a group's leader shares out partitions (`partition.assignment.strategy`).
+/// Partition assignor of a classic group (`partition.assignment.strategy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AssignorName {
-    /// Of each topic a range for each member.
+    /// Assigns each member a contiguous range of the partitions of each topic.
     Range,
-    /// One after the other over all topics.
+    /// Deals the partitions of all topics to the members in turn.
     RoundRobin,
-    /// Evenly, and what a member has it keeps while the others move (KIP-429).
+    /// Balances the partitions and moves as few as possible; members keep reading the others during a rebalance (KIP-429).
     CooperativeSticky,
 }
 
 impl AssignorName {
-    /// All of them.
+    /// All assignors.
     pub(crate) const ALL: [Self; 3] = [Self::Range, Self::RoundRobin, Self::CooperativeSticky];
 
-    /// Its name in the group protocol, which librdkafka uses in its configuration too.
+    /// Name in the group protocol and in librdkafka's configuration.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Range => "range",
@@ -177,7 +196,7 @@ impl AssignorName {
         }
     }
 
-    /// The simple name of its class in `org.apache.kafka.clients.consumer`.
+    /// Simple name of the Java class in `org.apache.kafka.clients.consumer`.
     pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Range => "RangeAssignor",
@@ -187,52 +206,52 @@ impl AssignorName {
     }
 }
 
-/// How members and the group's coordinator agree (`group.protocol`).
+/// Rebalance protocol (`group.protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GroupProtocol {
-    /// A member assigns; all stop for it.
+    /// The group leader computes the assignment; JoinGroup and SyncGroup are barriers for all members.
     Classic,
-    /// The broker assigns (KIP-848).
+    /// The coordinator computes the assignment (KIP-848).
     Consumer,
 }
 
-/// Which records are read (`isolation.level`).
+/// Isolation level (`isolation.level`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isolation {
-    /// What an aborted transaction wrote was never there. The router's default; Kafka's is the other one.
+    /// Skips the records of aborted transactions. The default here; Kafka's default is `read_uncommitted`.
     ReadCommitted,
-    /// Everything.
+    /// Returns all records.
     ReadUncommitted,
 }
 
-/// Which partitions an instance reads without a group's help: those whose number, divided by `count`, leaves `index`.
+/// Share of the partitions that one of several instances reads without a group: those with `partition % count == index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct InstanceShare {
-    /// `instanceIndex`, below `count`.
+pub(crate) struct PartitionShare {
+    /// Index of the instance, below `count`.
     pub(crate) index: u32,
-    /// `instanceCount`, at least 1.
+    /// Number of instances, at least 1.
     pub(crate) count: u32,
 }
 
-/// How records are sent.
+/// Settings of a producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProducerSettings {
     /// `acks`
     pub(crate) acks: Acks,
-    /// `linger.ms`: how long a batch waits for more records. Default 0, which was Kafka's before 4.0: records come in batches already.
+    /// `linger.ms`. The default is 0, as in Kafka before 4.0, because records already arrive in batches.
     pub(crate) linger: Duration,
     /// `compression.type`
     pub(crate) compression: Compression,
-    /// `batch.size` in bytes; none means what the memory allows.
+    /// `batch.size` in bytes; `None` derives it from [`ClientSettings::memory`].
     pub(crate) batch_size: Option<usize>,
     /// `max.request.size` in bytes.
     pub(crate) max_request_size: usize,
     /// `max.in.flight.requests.per.connection`, from 1 to 5.
     pub(crate) max_in_flight: usize,
-    /// `enable.idempotence`; only with [`Acks::All`].
+    /// `enable.idempotence`; requires [`Acks::All`].
     pub(crate) idempotent: bool,
-    /// What was given, as librdkafka takes it.
-    pub(crate) librdkafka: Pairs,
+    /// Properties for librdkafka's producer.
+    pub(crate) librdkafka: LibrdkafkaProperties,
 }
 
 impl Default for ProducerSettings {
@@ -250,12 +269,12 @@ impl Default for ProducerSettings {
     }
 }
 
-/// Who must have a record before it counts as delivered (`acks`).
+/// Replicas that must have a record before it counts as acknowledged (`acks`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acks {
     /// All in-sync replicas.
     All,
-    /// The partition's leader.
+    /// Only the partition leader.
     Leader,
 }
 

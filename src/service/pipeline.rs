@@ -169,11 +169,13 @@ pub(super) fn transactional_id(role: &Role) -> Option<String> {
     };
     let prefix = &router.transaction.as_ref()?.prefix;
     let consumer = &router.input.consumer;
-    Some(match (&consumer.manual, &consumer.group_instance_id) {
-        (Some(share), _) => format!("{prefix}{}", share.index),
-        (None, Some(instance)) => format!("{prefix}{instance}"),
-        (None, None) => format!("{prefix}{:016x}", RandomState::new().hash_one(0)),
-    })
+    Some(
+        match (&consumer.manual_assignment, &consumer.group_instance_id) {
+            (Some(share), _) => format!("{prefix}{}", share.index),
+            (None, Some(instance)) => format!("{prefix}{instance}"),
+            (None, None) => format!("{prefix}{:016x}", RandomState::new().hash_one(0)),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -181,7 +183,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::client::settings::{ConsumerSettings, InstanceShare};
+    use crate::client::settings::{ConsumerSettings, PartitionShare};
     use crate::config::TransactionSettings;
     use crate::properties::Properties;
 
@@ -201,7 +203,7 @@ mod tests {
     #[test]
     fn transactional_ids() {
         let share = ConsumerSettings {
-            manual: Some(InstanceShare { index: 3, count: 4 }),
+            manual_assignment: Some(PartitionShare { index: 3, count: 4 }),
             ..ConsumerSettings::default()
         };
         assert_eq!(id(share), "tx-3");

@@ -23,10 +23,9 @@ const FETCH_BYTES: (i32, i32) = (1 << 20, 1 << 26);
 
 /// See the module.
 pub(crate) struct Consumer {
-    brokers: Vec<String>,
+    settings: ClientSettings,
     client: KafkaClient,
     topics: Topics,
-    auto_create: bool,
     group: GroupId,
     start_offset: StartOffset,
     places: BTreeMap<TopicPartition, RecordLocation>,
@@ -55,12 +54,11 @@ struct Fetched {
 
 impl Consumer {
     /// See [`Client::consumer`](crate::client::Client::consumer).
-    pub(super) fn new(cluster: &ClientSettings, input: &Subscription, topics: &Topics) -> Self {
+    pub(super) fn new(settings: &ClientSettings, input: &Subscription, topics: &Topics) -> Self {
         Self {
-            brokers: cluster.brokers.clone(),
-            client: connect(&cluster.brokers),
+            client: connect(settings),
             topics: topics.clone(),
-            auto_create: cluster.topics.auto_create,
+            settings: settings.clone(),
             group: input.group.clone(),
             start_offset: input.start_offset,
             places: BTreeMap::new(),
@@ -124,7 +122,7 @@ impl Consumer {
 
     fn fetch(&mut self, timeout: Duration) -> Result<(), KafkaError> {
         if self.unavailable {
-            self.client = connect(&self.brokers);
+            self.client = connect(&self.settings);
             self.client.load_metadata(&self.topics.all())?;
             self.unavailable = false;
             self.events.push_back(ConsumerEvent::Available);
@@ -236,15 +234,19 @@ impl Consumer {
 
 impl crate::client::Consumer for Consumer {
     fn prepare(&mut self) -> Result<(), NotReady> {
-        provision::check_broker(&self.brokers)?;
-        let prepared = provision::check_topics(&mut self.client, &self.topics, self.auto_create)
-            .and_then(|()| {
-                self.find_places().map_err(|error| {
-                    NotReady::Waiting(format!("look for committed offsets: {}", words(&error)))
-                })
-            });
+        provision::check_broker(&self.settings.brokers)?;
+        let prepared = provision::check_topics(
+            &mut self.client,
+            &self.topics,
+            self.settings.topics.auto_create,
+        )
+        .and_then(|()| {
+            self.find_places().map_err(|error| {
+                NotReady::Waiting(format!("look for committed offsets: {}", words(&error)))
+            })
+        });
         if prepared.is_err() {
-            self.client = connect(&self.brokers);
+            self.client = connect(&self.settings);
         } else {
             self.events.push_back(ConsumerEvent::Assigned(
                 self.places.keys().copied().collect(),

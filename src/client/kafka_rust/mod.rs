@@ -53,9 +53,9 @@ impl Client for KafkaRust {
 }
 
 /// A client without connections yet.
-fn connect(brokers: &[String]) -> KafkaClient {
-    let mut client = KafkaClient::new(brokers.to_vec());
-    client.set_client_id("parity-router".to_owned());
+fn connect(settings: &ClientSettings) -> KafkaClient {
+    let mut client = KafkaClient::new(settings.brokers.clone());
+    client.set_client_id(settings.connection.client_id.clone());
     client.set_group_offset_storage(Some(GroupOffsetStorage::Kafka));
     client
 }

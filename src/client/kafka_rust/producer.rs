@@ -23,8 +23,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(crate) struct Producer {
-    brokers: Vec<String>,
-    auto_create: bool,
+    settings: ClientSettings,
     topics: Topics,
     /// None where the next attempt begins with a new one.
     client: Option<KafkaClient>,
@@ -48,10 +47,9 @@ struct Sending {
 
 impl Producer {
     /// See [`Client::producer`](crate::client::Client::producer).
-    pub(super) fn new(cluster: &ClientSettings, topics: &Topics) -> Self {
+    pub(super) fn new(settings: &ClientSettings, topics: &Topics) -> Self {
         Self {
-            brokers: cluster.brokers.clone(),
-            auto_create: cluster.topics.auto_create,
+            settings: settings.clone(),
             topics: topics.clone(),
             client: None,
             partitions: Vec::new(),
@@ -65,7 +63,7 @@ impl Producer {
     /// The client, made and told the topics where it was not.
     fn client(&mut self) -> Result<&mut KafkaClient, KafkaError> {
         if self.client.is_none() {
-            let mut client = connect(&self.brokers);
+            let mut client = connect(&self.settings);
             client.load_metadata(&self.topics.outputs)?;
             let count = |topic: &String| {
                 client
@@ -218,8 +216,12 @@ fn is_final(error: &KafkaError) -> bool {
 
 impl crate::client::Producer for Producer {
     fn prepare(&mut self) -> Result<(), NotReady> {
-        provision::check_broker(&self.brokers)?;
-        provision::check_topics(&mut connect(&self.brokers), &self.topics, self.auto_create)
+        provision::check_broker(&self.settings.brokers)?;
+        provision::check_topics(
+            &mut connect(&self.settings),
+            &self.topics,
+            self.settings.topics.auto_create,
+        )
     }
 
     fn send(&mut self, batch: Batch) -> Result<(), Error> {

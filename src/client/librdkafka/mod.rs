@@ -52,7 +52,7 @@ impl Client for Librdkafka {
 fn settings(cluster: &ClientSettings) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
-        .set("client.id", "parity-router")
+        .set("client.id", &cluster.connection.client_id)
         // The default lets ten seconds pass before it looks again whether a broker is back.
         .set("reconnect.backoff.max.ms", "1000")
         .extend(cluster.librdkafka.iter().cloned());

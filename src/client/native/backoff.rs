@@ -3,16 +3,18 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-/// Returns `first`, doubled for each earlier failure, at most `longest`.
-pub(super) fn exponential(first: Duration, longest: Duration, failures: u32) -> Duration {
+use crate::client::settings::BackoffRange;
+
+/// Returns the shortest delay, doubled for each earlier failure, at most the longest one.
+pub(super) fn exponential(range: BackoffRange, failures: u32) -> Duration {
     let factor = 2_u32.saturating_pow(failures);
-    first.saturating_mul(factor).min(longest.max(first))
+    range.initial.saturating_mul(factor).min(range.max)
 }
 
 /// Returns [`exponential`] with a jitter of 20 % in both directions, so that many clients do not retry at the same moment.
-pub(super) fn backoff(first: Duration, longest: Duration, failures: u32) -> Duration {
+pub(super) fn backoff(range: BackoffRange, failures: u32) -> Duration {
     let random = RandomState::new().hash_one(failures) % 400;
-    exponential(first, longest, failures).mul_f64(0.8 + random as f64 / 1000.0)
+    exponential(range, failures).mul_f64(0.8 + random as f64 / 1000.0)
 }
 
 /// State of a request that is retried: its failures in a row, and the time before which it is not sent again.
@@ -24,8 +26,8 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Counts a failure and starts the next, longer wait.
-    pub(super) fn fail(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
-        self.until = Some(now + backoff(first, longest, self.failures));
+    pub(super) fn fail(&mut self, now: Instant, range: BackoffRange) {
+        self.until = Some(now + backoff(range, self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 

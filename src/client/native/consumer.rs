@@ -29,7 +29,7 @@ use crate::client::Error;
 use crate::client::Topics;
 use crate::client::settings::{ClientSettings, GroupId};
 use crate::client::settings::{
-    GroupProtocol, InstanceShare, Isolation, StartOffset, Subscription, TopicSettings,
+    GroupProtocol, Isolation, PartitionShare, StartOffset, Subscription, TopicSettings,
 };
 use crate::client::{ConsumerEvent, NotReady, Polled, Transaction};
 use crate::topic_partition::{NextOffset, TopicPartition};
@@ -61,7 +61,7 @@ enum Membership {
     /// As a member of the group, by the newer protocol.
     Consumer(Box<ConsumerGroup>),
     /// By their numbers; with a group's name, offsets are committed under it all the same.
-    Manual(InstanceShare),
+    Manual(PartitionShare),
 }
 
 /// See the module.
@@ -93,8 +93,8 @@ impl Consumer {
         topics: &Topics,
         transaction: Option<&Arc<Transaction>>,
     ) -> Self {
-        let all = InstanceShare { index: 0, count: 1 };
-        let (coordinator, membership) = match (&input.group, input.consumer.manual) {
+        let all = PartitionShare { index: 0, count: 1 };
+        let (coordinator, membership) = match (&input.group, input.consumer.manual_assignment) {
             (GroupId::Anonymous, share) => (None, Membership::Manual(share.unwrap_or(all))),
             (GroupId::Named(name), Some(share)) => (
                 Some(Coordinator::for_group(name)),
@@ -704,7 +704,7 @@ impl Consumer {
     }
 
     /// Without a group: takes the partitions of this share that are not taken yet.
-    fn assign(&mut self, share: InstanceShare) {
+    fn assign(&mut self, share: PartitionShare) {
         let taken: Vec<TopicPartition> = self.fetcher.partitions().collect();
         let mut added = Vec::new();
         for (index, name) in self.topics.inputs.iter().enumerate() {

@@ -203,8 +203,8 @@ impl ConsumerGroup {
     }
 
     fn retry<T>(&mut self, network: &Network<T>) {
-        let (first, longest) = network.settings().retry_backoff;
-        self.heartbeat_at = Instant::now() + backoff(first, longest, self.failures);
+        self.heartbeat_at =
+            Instant::now() + backoff(network.settings().retry_backoff, self.failures);
         self.failures = self.failures.saturating_add(1);
     }
 

@@ -681,8 +681,8 @@ impl RecordLocation {
     }
 
     fn wait<T>(&mut self, network: &Network<T>) {
-        let (first, longest) = network.settings().retry_backoff;
-        self.not_before = Some(Instant::now() + backoff(first, longest, self.failures));
+        self.not_before =
+            Some(Instant::now() + backoff(network.settings().retry_backoff, self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 }

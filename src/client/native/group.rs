@@ -258,8 +258,8 @@ impl Group {
     }
 
     fn retry<T>(&mut self, network: &Network<T>) {
-        let (first, longest) = network.settings().retry_backoff;
-        self.not_before = Some(Instant::now() + backoff(first, longest, self.failures));
+        self.not_before =
+            Some(Instant::now() + backoff(network.settings().retry_backoff, self.failures));
         self.failures = self.failures.saturating_add(1);
         self.stage = Stage::Out;
     }

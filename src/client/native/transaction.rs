@@ -22,14 +22,17 @@ use super::request::{group_by_topic, text, topic_name};
 use crate::client::Error;
 use crate::client::NotReady;
 use crate::client::Topics;
+use crate::client::settings::BackoffRange;
 use crate::client::transaction::Transaction;
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::NextOffset;
 
 /// How long what is not ready yet for the open transaction is waited for, at first and at most: most often the one before is quite over in a
 /// moment. Java's producer waits for the longest time at once.
-pub(super) const CONCURRENT_BACKOFF: (Duration, Duration) =
-    (Duration::from_millis(1), Duration::from_millis(20));
+pub(super) const CONCURRENT_BACKOFF: BackoffRange = BackoffRange {
+    initial: Duration::from_millis(1),
+    max: Duration::from_millis(20),
+};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,8 +378,8 @@ impl Committer {
         self.wait(network.settings().retry_backoff);
     }
 
-    fn wait(&mut self, (first, longest): (Duration, Duration)) {
-        self.not_before = Some(Instant::now() + backoff(first, longest, self.failures));
+    fn wait(&mut self, range: BackoffRange) {
+        self.not_before = Some(Instant::now() + backoff(range, self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 

@@ -17,7 +17,7 @@ use settings::assignors;
 
 use super::RoleName;
 use super::read::Reader;
-use crate::client::settings::{AssignorName, Pairs};
+use crate::client::settings::{AssignorName, LibrdkafkaProperties};
 use crate::properties::{Value, dotted, undotted};
 
 /// Largest number of Kafka's `int`.
@@ -285,9 +285,9 @@ impl Reader<'_> {
     }
 
     /// What librdkafka gets of these places; of the binder's what is for this side alone, since all clients get the rest.
-    fn pairs(&self, places: &[Place]) -> Pairs {
+    fn pairs(&self, places: &[Place]) -> LibrdkafkaProperties {
         let side = places.first().map_or(Side::Both, |place| place.side());
-        let mut pairs = Pairs::new();
+        let mut pairs = LibrdkafkaProperties::new();
         for place in places {
             let own = self.settings.iter().filter(|setting| {
                 setting.place == *place
@@ -306,7 +306,7 @@ impl Reader<'_> {
     }
 
     /// What all of librdkafka's clients get.
-    pub(super) fn common_pairs(&self) -> Pairs {
+    pub(super) fn common_pairs(&self) -> LibrdkafkaProperties {
         self.pairs(&[Place::Binder])
     }
 }

@@ -7,14 +7,17 @@ use super::judge::other_clients;
 use super::{ASSIGNORS, INSTANCE_ID, Place};
 use crate::client::settings::DEFAULT_TRANSACTION_TIMEOUT;
 use crate::client::settings::{
-    Acks, AssignorName, Compression, ConnectionSettings, ConsumerSettings, DEFAULT_MEMORY,
-    GroupProtocol, InstanceShare, Isolation, ProducerSettings, StartOffset,
+    Acks, AssignorName, BackoffRange, Compression, ConnectionSettings, ConsumerSettings,
+    DEFAULT_MEMORY, GroupProtocol, Isolation, PartitionShare, ProducerSettings, StartOffset,
 };
 use crate::config::ClientKind;
 use crate::config::read::{Reader, is_topic};
 
 /// Bounds of `parity-router.memory`: below, a single record of Kafka's usual limit has no room on its way in and out; above, it is a mistake.
 const MEMORY: RangeInclusive<usize> = 4 * MEGABYTE..=1024 * MEGABYTE;
+
+/// Default of `client.id`.
+pub(super) const CLIENT_ID: &str = "parity-router";
 
 pub(super) const MEGABYTE: usize = 1024 * 1024;
 
@@ -30,7 +33,7 @@ impl Reader<'_> {
             client_id: self.understood_setting(
                 &places,
                 "client.id",
-                default.client_id,
+                CLIENT_ID.to_owned(),
                 "1 to 32000 bytes of text",
                 |text| (1..=32_000).contains(&text.len()).then(|| text.to_owned()),
             ),
@@ -73,15 +76,21 @@ impl Reader<'_> {
         first: &str,
         last: &str,
         least: u64,
-        default: (Duration, Duration),
-    ) -> (Duration, Duration) {
+        default: BackoffRange,
+    ) -> BackoffRange {
         let places = [Place::Binder];
-        let shortest = self.time_setting(&places, first, least, default.0);
+        let initial = self.time_setting(&places, first, least, default.initial);
         if self.setting(&places, last).is_none() {
-            return (shortest, default.1.max(shortest));
+            return BackoffRange {
+                initial,
+                max: default.max.max(initial),
+            };
         }
-        let longest = self.time_setting(&places, last, least, default.1);
-        (shortest.min(longest), longest)
+        let max = self.time_setting(&places, last, least, default.max);
+        BackoffRange {
+            initial: initial.min(max),
+            max,
+        }
     }
 
     /// `parity-router.memory`, in bytes.
@@ -174,7 +183,7 @@ impl Reader<'_> {
             check_crcs: self
                 .truth(&places, "check.crcs")
                 .unwrap_or(default.check_crcs),
-            manual: self.manual(),
+            manual_assignment: self.manual_assignment(),
             librdkafka: self.pairs(&places),
         };
         self.check_group(&settings);
@@ -196,7 +205,7 @@ impl Reader<'_> {
                 self.problem(&property, &value, &message, ());
             }
         }
-        if settings.manual.is_some() {
+        if settings.manual_assignment.is_some() {
             for name in [ASSIGNORS, INSTANCE_ID, "group.protocol"] {
                 if let Some((property, value)) = self.setting(&places, name) {
                     self.warnings.push(format!(
@@ -238,7 +247,7 @@ impl Reader<'_> {
     }
 
     /// The share of this instance, where the group shall share out nothing.
-    fn manual(&mut self) -> Option<InstanceShare> {
+    fn manual_assignment(&mut self) -> Option<PartitionShare> {
         if self.parsed(REBALANCE, true, "true or false", |_| true) {
             return None;
         }
@@ -268,7 +277,7 @@ impl Reader<'_> {
             }
             return None;
         }
-        Some(InstanceShare { index, count })
+        Some(PartitionShare { index, count })
     }
 
     /// Number or count of the instances: the binding's, else that of all bindings; and which property says so.

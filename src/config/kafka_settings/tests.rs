@@ -10,7 +10,7 @@ use crate::client::settings::*;
 use proptest::prelude::*;
 
 use super::names;
-use super::settings::{MEGABYTE, REBALANCE};
+use super::settings::{CLIENT_ID, MEGABYTE, REBALANCE};
 use crate::config::*;
 use crate::error::Problem;
 use crate::properties::Properties;
@@ -93,7 +93,10 @@ fn check_producer(arguments: &[&str], change: impl Fn(&mut ProducerSettings)) {
 
 #[track_caller]
 fn check_connection(arguments: &[&str], change: impl Fn(&mut ConnectionSettings)) {
-    let mut expected = ConnectionSettings::default();
+    let mut expected = ConnectionSettings {
+        client_id: CLIENT_ID.to_owned(),
+        ..ConnectionSettings::default()
+    };
     change(&mut expected);
     check(
         arguments,
@@ -129,6 +132,13 @@ fn check_warning(client: ClientKind, arguments: &[&str], parts: &[&str]) {
 
 const MILLIS: fn(u64) -> Duration = Duration::from_millis;
 
+fn backoff(initial: u64, max: u64) -> BackoffRange {
+    BackoffRange {
+        initial: MILLIS(initial),
+        max: MILLIS(max),
+    }
+}
+
 #[test]
 fn defaults_are_kafkas() {
     check_consumer(&[], |_| ());
@@ -156,9 +166,9 @@ fn connections() {
             "B.configuration.metadata.max.age.ms=8",
         ],
         |settings| {
-            settings.connect_timeout = (MILLIS(1), MILLIS(2));
-            settings.reconnect_backoff = (MILLIS(5000), MILLIS(5000));
-            settings.retry_backoff = (MILLIS(6), MILLIS(6));
+            settings.connect_timeout = backoff(1, 2);
+            settings.reconnect_backoff = backoff(5000, 5000);
+            settings.retry_backoff = backoff(6, 6);
             settings.metadata_max_age = MILLIS(8);
         },
     );
@@ -365,7 +375,7 @@ fn shares_without_a_group() {
     };
     let all = |which: &str, number: &str| format!("spring.cloud.stream.{which}={number}");
     let share = |config: &Config| {
-        let manual = router(config).input.consumer.manual;
+        let manual = router(config).input.consumer.manual_assignment;
         manual.map(|share| (share.index, share.count))
     };
     check(&[&all("instanceIndex", "x")], share, None);
@@ -739,7 +749,7 @@ fn warnings_are_bounded() {
 mod librdkafka {
     use super::*;
 
-    fn pairs(pairs: &[(&str, &str)]) -> Pairs {
+    fn pairs(pairs: &[(&str, &str)]) -> LibrdkafkaProperties {
         pairs
             .iter()
             .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))

@@ -75,8 +75,7 @@ impl<T> NodeConnection<T> {
             self.untried = self.address.to_socket_addrs()?.collect();
             self.untried.reverse();
         }
-        let (first, longest) = settings.connect_timeout;
-        let timeout = exponential(first, longest, self.failures);
+        let timeout = exponential(settings.connect_timeout, self.failures);
         let address = self.untried.pop().ok_or(std::io::ErrorKind::NotFound)?;
         self.connection = Some(Connection::open(address, now + timeout)?);
         Ok(())
@@ -84,11 +83,10 @@ impl<T> NodeConnection<T> {
 
     /// Counts a failure. The next IP address of the host is tried at once, the first one again after the back-off.
     pub(super) fn failed(&mut self, now: Instant, settings: &ConnectionSettings) {
-        let (first, longest) = settings.reconnect_backoff;
         self.retry_at = self
             .untried
             .is_empty()
-            .then(|| now + backoff(first, longest, self.failures));
+            .then(|| now + backoff(settings.reconnect_backoff, self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 

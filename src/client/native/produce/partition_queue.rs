@@ -11,7 +11,7 @@ use crate::client::native::backoff::backoff;
 use crate::client::native::compression;
 use crate::client::native::network::Node;
 use crate::client::records::BATCH_HEADER;
-use crate::client::settings::Compression;
+use crate::client::settings::{BackoffRange, Compression};
 
 /// How queued batches are merged, split and compressed before they are sent.
 #[derive(Debug, Clone, Copy)]
@@ -161,10 +161,10 @@ impl PartitionQueue {
         self.failures == 0 || self.failures == 1 && is_backing_off
     }
 
-    /// Starts a back-off between `first` and `longest`. Failures during a back-off do not extend it.
-    pub(super) fn back_off(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
+    /// Starts a back-off. Failures during a back-off do not extend it.
+    pub(super) fn back_off(&mut self, now: Instant, range: BackoffRange) {
         if self.retry_at.is_none_or(|at| at <= now) {
-            self.retry_at = Some(now + backoff(first, longest, self.failures));
+            self.retry_at = Some(now + backoff(range, self.failures));
             self.failures = self.failures.saturating_add(1);
         }
     }
@@ -280,7 +280,10 @@ mod tests {
     #[test]
     fn the_back_off_grows() {
         let mut queue = PartitionQueue::new(0, 0, InFlightBatches::new(5, false, true));
-        let bounds = (Duration::from_millis(100), Duration::from_secs(1));
+        let bounds = BackoffRange {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(1),
+        };
         let now = Instant::now();
         let back_off = |queue: &mut PartitionQueue| {
             queue.back_off(now, bounds);

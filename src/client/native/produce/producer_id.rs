@@ -97,8 +97,10 @@ impl Producer {
 
     /// Sends the request again after a back-off.
     pub(super) fn retry_producer_id(&mut self, now: Instant) {
-        let (first, longest) = self.network.settings().retry_backoff;
-        let wait = backoff(first, longest, self.producer_id.failures);
+        let wait = backoff(
+            self.network.settings().retry_backoff,
+            self.producer_id.failures,
+        );
         self.producer_id.is_requested = false;
         self.producer_id.retry_at = Some(now + wait);
         self.producer_id.failures = self.producer_id.failures.saturating_add(1);

@@ -2,7 +2,7 @@
 //! first batch of a partition. The consumer thread begins and ends transactions, see `native::transaction`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::{
@@ -18,6 +18,7 @@ use crate::client::native::network::Node;
 use crate::client::native::request::{group_by_topic, text, topic_name};
 use crate::client::native::response::Response;
 use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
+use crate::client::settings::BackoffRange;
 use crate::client::transaction::Transaction;
 
 #[derive(Debug)]
@@ -43,9 +44,9 @@ impl TransactionManager {
     }
 
     /// The request failed: it is sent again after a back-off between `first` and `longest`.
-    fn back_off(&mut self, now: Instant, (first, longest): (Duration, Duration)) {
+    fn back_off(&mut self, now: Instant, range: BackoffRange) {
         self.requested = None;
-        self.retry_at = Some(now + backoff(first, longest, self.failures));
+        self.retry_at = Some(now + backoff(range, self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 }
