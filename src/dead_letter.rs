@@ -16,7 +16,7 @@ pub(crate) fn headers(
     reason: &str,
 ) -> HeadersBuffer {
     let more = if origin.timestamp.is_some() { 6 } else { 4 };
-    let mut headers = HeadersBuffer::extend(headers, more);
+    let mut headers = HeadersBuffer::from_headers(headers, more);
     let mut add = |name: &str, value: &[u8]| headers.push(name.as_bytes(), Some(value));
     add(
         "x-original-topic",

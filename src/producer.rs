@@ -113,8 +113,8 @@ impl DeliveryReports<'_> {
 
     /// Treats records that the broker rejects for good like records that cannot be routed: `batch` becomes a batch of dead letters.
     fn handle_refused(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        for RefusedRecord { place, reason } in &batch.refused {
-            let Some(record) = batch.get(*place) else {
+        for RefusedRecord { location, reason } in &batch.refused {
+            let Some(record) = batch.get(*location) else {
                 continue;
             };
             let (partition, offset) = (record.origin.partition, record.origin.offset);
@@ -142,7 +142,7 @@ impl DeliveryReports<'_> {
             let now = Instant::now();
             let mut counters = self.health.counters();
             for refused in &batch.refused {
-                if let Some(record) = batch.get(refused.place) {
+                if let Some(record) = batch.get(refused.location) {
                     counters.add_outcome(record.origin.partition, Outcome::Skipped, 1, now);
                 }
             }
@@ -155,7 +155,7 @@ impl DeliveryReports<'_> {
     fn count(&self, batch: &Batch) {
         let now = Instant::now();
         let mut counters = self.health.counters();
-        for (partition, output, records) in batch.tallies() {
+        for (partition, output, records) in batch.accepted_counts() {
             let outcome = match self.channels.output {
                 _ if destinations::is_dead_letter(output) => Outcome::DeadLettered,
                 Output::Even => Outcome::Even,
@@ -170,8 +170,8 @@ impl DeliveryReports<'_> {
 /// empty if there is no such topic. A record that was too large gets no headers of a dead letter, which would make it even larger.
 fn dead_letters(batch: &mut Batch, topics: &Topics) -> Batch {
     let mut letters = batch.successor();
-    for RefusedRecord { place, reason } in batch.take_refused() {
-        let Some(record) = batch.as_read(place) else {
+    for RefusedRecord { location, reason } in batch.take_refused() {
+        let Some(record) = batch.input_record(location) else {
             continue;
         };
         let Some(output) = destinations::dead_letter(topics, record.partition.topic) else {
@@ -201,7 +201,7 @@ mod tests {
 
     use super::*;
     use crate::client::Timestamp;
-    use crate::client::batch::header_list;
+    use crate::client::records::HeadersBuffer;
     use crate::topic_partition::TopicPartition;
 
     fn topics(outputs: &[&str]) -> Topics {
@@ -214,7 +214,7 @@ mod tests {
 
     fn batch(values: &[&str]) -> Batch {
         let mut batch = Batch::new(1 << 20);
-        let headers = header_list(&[("own", b"1")]);
+        let headers = HeadersBuffer::from_pairs(&[("own", b"1")]);
         for (offset, value) in values.iter().enumerate() {
             let record = Record {
                 partition: TopicPartition {
@@ -235,13 +235,13 @@ mod tests {
     #[test]
     fn refused_records_become_dead_letters() {
         let mut batch = batch(&["2", "4", "6"]);
-        let places: Vec<_> = batch.places(0).collect();
-        batch.refuse(places[2], RefusalReason::TooLarge);
-        batch.refuse(places[1], RefusalReason::Invalid("bad time".to_owned()));
+        let locations: Vec<_> = batch.locations(0).collect();
+        batch.refuse(locations[2], RefusalReason::TooLarge);
+        batch.refuse(locations[1], RefusalReason::Invalid("bad time".to_owned()));
         let letters = dead_letters(&mut batch, &topics(&["even", "odd", "error.in.group"]));
         let records: Vec<_> = letters
-            .places(0)
-            .filter_map(|place| letters.get(place))
+            .locations(0)
+            .filter_map(|location| letters.get(location))
             .collect();
         let found: Vec<_> = records
             .iter()
@@ -260,8 +260,8 @@ mod tests {
     #[test]
     fn without_a_dead_letter_topic_nothing_is_left() {
         let mut batch = batch(&["2"]);
-        let place = batch.places(0).next().unwrap();
-        batch.refuse(place, RefusalReason::TooLarge);
+        let location = batch.locations(0).next().unwrap();
+        batch.refuse(location, RefusalReason::TooLarge);
         assert!(dead_letters(&mut batch, &topics(&["even", "odd"])).is_empty());
     }
 }

@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::client::Timestamp;
-    use crate::client::batch::header_list;
+    use crate::client::records::HeadersBuffer;
     use crate::expression::Expression;
     use crate::topic_partition::TopicPartition;
 
@@ -192,7 +192,7 @@ mod tests {
             inputs: vec!["evenDest".to_owned()],
             outputs: Vec::new(),
         };
-        let headers = header_list(&[("a", b"b"), ("a", b"\0\x01")]);
+        let headers = HeadersBuffer::from_pairs(&[("a", b"b"), ("a", b"\0\x01")]);
         let record = Record {
             partition: TopicPartition {
                 topic: 0,

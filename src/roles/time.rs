@@ -7,7 +7,8 @@ use jiff::ZonedDateTime;
 
 use crate::client;
 use crate::client::Topics;
-use crate::client::batch::{RefusedRecord, header_list};
+use crate::client::batch::RefusedRecord;
+use crate::client::records::HeadersBuffer;
 use crate::client::settings::ClientSettings;
 use crate::client::{Batch, Client, Producer, Record, Timestamp};
 use crate::config::{Pace, TimeSettings};
@@ -118,7 +119,7 @@ impl<P: Producer> Source<'_, P> {
             .format
             .format(&now, &mut value)
             .map_err(|_| Error::Time)?;
-        let headers = header_list(&HEADERS);
+        let headers = HeadersBuffer::from_pairs(&HEADERS);
         let record = Record {
             partition: TopicPartition {
                 topic: 0,

@@ -19,7 +19,7 @@ use super::network::{Network, Node};
 use super::request::{group_by_topic, topic_name};
 use crate::client::Error;
 use crate::client::Topics;
-use crate::client::records::{BATCH_HEADER, BatchHeader, Found, RawRecord};
+use crate::client::records::{BATCH_HEADER_SIZE, BatchHeader, ParsedHeader, RecordView};
 use crate::client::settings::{Compression, ConsumerSettings, Isolation};
 use crate::client::{Polled, Record, Timestamp};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
@@ -691,7 +691,7 @@ impl RecordLocation {
 fn end_of(records: &[u8]) -> Option<i64> {
     let mut end = None;
     let mut at = 0;
-    while let Some(Found::Batch(header)) = records.get(at..).and_then(BatchHeader::find) {
+    while let Some(ParsedHeader::Batch(header)) = records.get(at..).and_then(BatchHeader::parse) {
         end = Some(header.next_offset());
         at += header.size;
     }
@@ -812,10 +812,10 @@ impl RecordSet {
     fn open_next(&mut self, check_crcs: bool) -> Result<bool, End> {
         loop {
             let bytes = self.records.get(self.at..).unwrap_or_default();
-            let header = match BatchHeader::find(bytes) {
-                Some(Found::Batch(header)) => header,
-                Some(Found::Partial) => return Ok(false),
-                Some(Found::Old(magic)) => {
+            let header = match BatchHeader::parse(bytes) {
+                Some(ParsedHeader::Batch(header)) => header,
+                Some(ParsedHeader::Partial) => return Ok(false),
+                Some(ParsedHeader::Legacy(magic)) => {
                     return Err(End::Broken(Broken {
                         text: format!(
                             "a message of format v{magic}, from before Kafka 0.11, which the client `native` does not read: \
@@ -840,13 +840,13 @@ impl RecordSet {
             }
             let source = match Compression::from_id(header.compression_id()) {
                 Some(Compression::None) => Source::Plain {
-                    at: self.at + BATCH_HEADER,
+                    at: self.at + BATCH_HEADER_SIZE,
                     end: self.at + header.size,
                 },
                 Some(codec) => {
                     let compressed = self
                         .records
-                        .slice(self.at + BATCH_HEADER..self.at + header.size);
+                        .slice(self.at + BATCH_HEADER_SIZE..self.at + header.size);
                     let decoder = compression::reader(codec, compressed)
                         .map_err(|error| broken(crate::client::report(&error)))?;
                     Source::Inflated {
@@ -875,9 +875,9 @@ impl RecordSet {
     fn end_transaction(&mut self, header: &BatchHeader) {
         let body = self
             .records
-            .get(self.at + BATCH_HEADER..self.at + header.size);
+            .get(self.at + BATCH_HEADER_SIZE..self.at + header.size);
         let marker = body
-            .and_then(RawRecord::read)
+            .and_then(RecordView::read)
             .and_then(|(record, _)| record.key);
         // Version and type, two bytes each; type 0 is ABORT.
         if marker.and_then(|key| key.get(2..4)) == Some(&[0, 0]) {
@@ -907,7 +907,7 @@ impl View<'_> {
         let mut here = *at;
         let mut room = ControlFlow::Continue(());
         while *left > 0 && room == ControlFlow::Continue(()) {
-            let Some((raw, size)) = bytes.get(here..).and_then(RawRecord::read) else {
+            let Some((raw, size)) = bytes.get(here..).and_then(RecordView::read) else {
                 return Err("a record of the batch cannot be read".to_owned());
             };
             here += size;
@@ -921,7 +921,7 @@ impl View<'_> {
     #[inline(always)]
     fn record(
         &self,
-        raw: &RawRecord<'_>,
+        raw: &RecordView<'_>,
         next: &mut i64,
         last: &mut Option<i64>,
         take: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
@@ -969,9 +969,9 @@ impl Inflated<'_> {
     ) -> Result<ControlFlow<()>, String> {
         while *left > 0 {
             let there = self.window.get(*self.from..*self.to).unwrap_or_default();
-            let wanted = match RawRecord::size(there) {
+            let wanted = match RecordView::size(there) {
                 Some(size) if size <= there.len() => {
-                    let Some((raw, _)) = RawRecord::read(there) else {
+                    let Some((raw, _)) = RecordView::read(there) else {
                         return Err("a record of the batch cannot be read".to_owned());
                     };
                     *self.from += size;
@@ -1084,8 +1084,8 @@ mod tests {
             };
             built.push(0, b"", &record);
         }
-        let part = built.parts().first().unwrap();
-        encode(like, part.records(), part.stamp().count)
+        let part = built.record_sets().first().unwrap();
+        encode(like, part.encoded(), part.header_fields().count)
     }
 
     fn encode(like: Like, records: &[u8], count: i32) -> Vec<u8> {
@@ -1099,7 +1099,7 @@ mod tests {
             base_sequence: -1,
             count,
         };
-        let mut header = stamp.header(&body);
+        let mut header = stamp.encode(&body);
         header[..8].copy_from_slice(&like.base.to_be_bytes());
         [header.as_slice(), &body].concat()
     }

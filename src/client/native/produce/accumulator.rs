@@ -66,7 +66,7 @@ impl RecordAccumulator {
     }
 
     pub(super) fn append(&mut self, batch: Batch, now: Instant) {
-        let record_sets = batch.parts().len();
+        let record_sets = batch.record_sets().len();
         let slot = self.incomplete.insert(batch);
         let record_sets = (0..record_sets).map(|record_set| UnassignedRecordSet {
             slot,

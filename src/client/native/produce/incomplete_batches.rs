@@ -63,7 +63,7 @@ impl IncompleteBatches {
 
     pub(super) fn record_set(&self, slot: usize, index: usize) -> Option<&RecordSet> {
         let incomplete = self.slots.get(slot)?.as_ref()?;
-        incomplete.batch.parts().get(index)
+        incomplete.batch.record_sets().get(index)
     }
 
     /// The broker acknowledged these records.
@@ -85,7 +85,7 @@ impl IncompleteBatches {
         {
             let mut locations: Vec<RecordLocation> = Vec::new();
             if let Some(Some(incomplete)) = self.slots.get(slot) {
-                locations.extend(incomplete.batch.places(record_set));
+                locations.extend(incomplete.batch.locations(record_set));
             }
             let mut count = 0;
             while let Some((record, reason)) = refused

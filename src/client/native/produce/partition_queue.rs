@@ -10,7 +10,7 @@ use crate::client::OutputTopic;
 use crate::client::native::backoff::backoff;
 use crate::client::native::compression;
 use crate::client::native::network::Node;
-use crate::client::records::BATCH_HEADER;
+use crate::client::records::BATCH_HEADER_SIZE;
 use crate::client::settings::{BackoffRange, Compression};
 
 /// How queued batches are merged, split and compressed before they are sent.
@@ -178,7 +178,7 @@ impl PartitionQueue {
 
 /// Returns the maximum bytes of records in a request of `request_size` bytes; the rest is for the request and the record batch header.
 pub(super) fn max_records_size(request_size: usize, topic: &str) -> usize {
-    request_size.saturating_sub(BATCH_HEADER + 64 + topic.len())
+    request_size.saturating_sub(BATCH_HEADER_SIZE + 64 + topic.len())
 }
 
 #[cfg(test)]

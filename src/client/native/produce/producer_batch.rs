@@ -47,10 +47,10 @@ impl ProducerBatch {
                 slot,
                 record_set,
                 from: 0,
-                to: usize::try_from(source.stamp().count).unwrap_or_default(),
+                to: usize::try_from(source.header_fields().count).unwrap_or_default(),
             }],
             copy: None,
-            header_fields: source.stamp(),
+            header_fields: source.header_fields(),
             created,
             is_corrupt: false,
         })
@@ -89,7 +89,7 @@ impl ProducerBatch {
             (Some(copy), _) => copy,
             (None, [whole]) => incomplete
                 .record_set(whole.slot, whole.record_set)
-                .map_or(&[], |record_set| record_set.records()),
+                .map_or(&[], |record_set| record_set.encoded()),
             (None, _) => &[],
         }
     }
@@ -209,8 +209,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::client::batch::header_list;
-    use crate::client::records::RawRecord;
+    use crate::client::records::{HeadersBuffer, RecordView};
     use crate::client::{Batch, Record, Timestamp};
     use crate::topic_partition::TopicPartition;
 
@@ -220,7 +219,7 @@ mod tests {
     /// Inserts a batch of the records `from` to `to`, with four records per record set. Odd records have a key.
     fn insert(incomplete: &mut IncompleteBatches, from: i64, to: i64) -> (usize, usize) {
         let mut batch = Batch::new(120);
-        let headers = header_list(&[("name", b"value")]);
+        let headers = HeadersBuffer::from_pairs(&[("name", b"value")]);
         for number in from..to {
             let value = number.to_string();
             let record = Record {
@@ -236,7 +235,7 @@ mod tests {
             };
             batch.push(0, b"", &record);
         }
-        let record_sets = batch.parts().len();
+        let record_sets = batch.record_sets().len();
         (incomplete.insert(batch), record_sets)
     }
 
@@ -253,7 +252,7 @@ mod tests {
         let mut bytes = batch.records(incomplete);
         let header = batch.header_fields();
         let mut decoded = Vec::new();
-        while let Some((raw, size)) = RawRecord::read(bytes) {
+        while let Some((raw, size)) = RecordView::read(bytes) {
             assert_eq!(raw.offset_delta, decoded.len() as i32);
             assert_eq!(raw.headers.len(), 1);
             assert!(raw.key.is_none_or(|key| Some(key) == raw.value));
@@ -276,9 +275,9 @@ mod tests {
             let record_set = incomplete
                 .record_set(location.slot, location.record_set)
                 .unwrap();
-            let (_, raw) = record_set.raw().nth(location.index).unwrap();
+            let (_, raw) = record_set.records().nth(location.index).unwrap();
             assert_eq!(
-                record_set.stamp().base_timestamp + raw.timestamp_delta,
+                record_set.header_fields().base_timestamp + raw.timestamp_delta,
                 *time
             );
         }
@@ -306,7 +305,7 @@ mod tests {
             &[0, 1, 2, 3],
         );
         check(&incomplete, &whole_batch(&incomplete, slot, 1), &[4, 5]);
-        let records = incomplete.record_set(slot, 0).unwrap().records();
+        let records = incomplete.record_set(slot, 0).unwrap().encoded();
         assert!(std::ptr::eq(
             whole_batch(&incomplete, slot, 0).records(&incomplete),
             records
@@ -369,7 +368,7 @@ mod tests {
         batch.compress(Compression::Gzip, &incomplete).unwrap();
         assert_eq!(batch.header_fields().attributes, 1);
         let size = batch.records(&incomplete).len();
-        assert!(size < incomplete.record_set(slot, 0).unwrap().records().len());
+        assert!(size < incomplete.record_set(slot, 0).unwrap().encoded().len());
         batch.compress(Compression::Gzip, &incomplete).unwrap();
         assert_eq!(batch.records(&incomplete).len(), size);
     }

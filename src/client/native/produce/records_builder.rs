@@ -1,13 +1,13 @@
 //! Builds the records of a producer batch from records of any incomplete batches. No I/O.
 
 use super::incomplete_batches::{IncompleteBatches, RecordRange};
-use crate::client::records::{HeaderFields, RawRecord, write_record};
+use crate::client::records::{HeaderFields, RecordView, write_record};
 
 /// Calls `visit` for each record of `ranges`, with the range of this record alone and its timestamp.
 pub(super) fn for_each_record(
     ranges: &[RecordRange],
     incomplete: &IncompleteBatches,
-    mut visit: impl FnMut(RecordRange, i64, &RawRecord<'_>),
+    mut visit: impl FnMut(RecordRange, i64, &RecordView<'_>),
 ) {
     let mut ranges = ranges.iter().peekable();
     while let Some(&&RecordRange {
@@ -17,9 +17,9 @@ pub(super) fn for_each_record(
         let Some(source) = incomplete.record_set(slot, record_set) else {
             return;
         };
-        let base_timestamp = source.stamp().base_timestamp;
+        let base_timestamp = source.header_fields().base_timestamp;
         // Each record set is read once, because its ranges are adjacent and in ascending order.
-        let mut records = source.raw().enumerate();
+        let mut records = source.records().enumerate();
         let mut next = 0;
         while let Some(range) = ranges.next_if(|range| {
             range.slot == slot && range.record_set == record_set && range.from >= next
@@ -53,13 +53,13 @@ pub(super) struct RecordsBuilder {
 
 impl RecordsBuilder {
     /// Appends the record that is stored at `range`.
-    pub(super) fn append(&mut self, range: RecordRange, timestamp: i64, raw: &RawRecord<'_>) {
+    pub(super) fn append(&mut self, range: RecordRange, timestamp: i64, raw: &RecordView<'_>) {
         if self.count == 0 {
             self.base_timestamp = timestamp;
             self.max_timestamp = timestamp;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let record = RawRecord {
+        let record = RecordView {
             timestamp_delta: timestamp.wrapping_sub(self.base_timestamp),
             offset_delta: self.count,
             ..*raw

@@ -8,6 +8,7 @@ use super::in_flight::NextBatch;
 use super::{BatchId, Producer, RequestTag, failure};
 use crate::client::Error;
 use crate::client::native::network::Node;
+use crate::client::records::TRANSACTIONAL;
 use crate::client::report;
 use crate::client::settings::Acks;
 
@@ -131,7 +132,7 @@ impl Producer {
         if transactional_id.is_some() {
             fields.attributes |= TRANSACTIONAL;
         }
-        let header = fields.header(records);
+        let header = fields.encode(records);
         let timeout = self.network.settings().request_timeout;
         write_request_head(
             &mut self.request_head,
@@ -151,9 +152,6 @@ impl Producer {
         true
     }
 }
-
-/// Bit of a record batch's attributes: the batch belongs to a transaction.
-const TRANSACTIONAL: i16 = 0x10;
 
 /// Writes a produce request of version 7 or 8 up to its record batch, which has `size` bytes.
 fn write_request_head(

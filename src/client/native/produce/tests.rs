@@ -16,9 +16,10 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::Producer;
 use crate::client::Topics;
-use crate::client::batch::{RefusalReason, header_list};
+use crate::client::batch::RefusalReason;
 use crate::client::native::network::Node;
 use crate::client::records::Headers;
+use crate::client::records::HeadersBuffer;
 use crate::client::settings::{
     Acks, ClientSettings, Compression, ConnectionSettings, ProducerSettings, TopicSettings,
 };
@@ -142,7 +143,7 @@ fn push(batch: &mut Batch, offset: i64, key: Option<&[u8]>, value: &str, headers
 
 /// Creates `count` batches of `records` records each, whose values count from 0.
 fn batches(count: usize, records: usize, keyed: bool) -> Vec<Batch> {
-    let headers = header_list(&[("name", b"value")]);
+    let headers = HeadersBuffer::from_pairs(&[("name", b"value")]);
     let batch = |number: usize| {
         let mut batch = Batch::new(1 << 18);
         batch.poll_batch = number as u64;
@@ -378,7 +379,7 @@ fn a_too_large_record_is_found() {
     let refused = &delivered[0].refused;
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].reason, RefusalReason::TooLarge);
-    let record = delivered[0].get(refused[0].place).unwrap();
+    let record = delivered[0].get(refused[0].location).unwrap();
     assert_eq!(record.origin.offset, 0);
     let expected: Vec<usize> = (1..30).collect();
     assert_eq!(values(&fixture.read(29)), expected);
@@ -399,7 +400,7 @@ fn an_invalid_record_is_found() {
     let delivered = deliver(&mut producer, batches(1, 2, false));
     let refused = &delivered[0].refused;
     assert_eq!(refused.len(), 1);
-    let record = delivered[0].get(refused[0].place).unwrap();
+    let record = delivered[0].get(refused[0].location).unwrap();
     assert_eq!(record.origin.offset, 1);
     assert_eq!(
         refused[0].reason,
