@@ -1,23 +1,27 @@
-//! The client of our own: pure Rust, for every Kafka from 2.1 on. It routes record batches without taking them apart into objects.
+//! The client `native`: a synchronous Kafka client in pure Rust, for every broker from Kafka 2.1 on. It knows nothing of routing and could
+//! be a crate of its own.
 //!
-//! | file | what it knows |
+//! Record batches are never turned into objects: fetched records are views of the response's bytes, and a routed record is encoded once, in
+//! the form that is sent.
+//!
+//! | file | content |
 //! |---|---|
-//! | `protocol` | which requests are spoken in which versions, and what an answer must look like |
-//! | `request` | how the fields of requests are built |
-//! | `connection` | one connection: bytes in and out, never waiting |
-//! | `response` | how responses are read and decoded |
+//! | `protocol` | requests and their supported versions; checks and decodes responses |
+//! | `request` | builds the fields of requests |
+//! | `connection` | one connection: requests out, responses in, never blocks |
+//! | `response` | reads responses from a connection |
 //! | `backoff` | waits between retries |
-//! | `network` | all connections of a thread; the one place that waits |
-//! | `metadata` | brokers and leaders |
-//! | `admin` | topics that are to be there before records flow |
-//! | `coordinator` | the group's coordinator, and its offsets |
-//! | `group` | membership by the classic protocol; `assignor` for its leader |
+//! | `network` | all connections of a thread; the only place that blocks |
+//! | `metadata` | brokers, and the leaders of partitions |
+//! | `admin` | describes and creates topics before records flow |
+//! | `coordinator` | finds the coordinator of a group or transactional id; requests about offsets |
+//! | `group` | membership by the classic group protocol; `assignor` for the leader |
 //! | `consumer_group` | membership by the protocol of KIP-848 |
-//! | `fetch` | where each partition is read, and how records are lent |
-//! | `error_name` | Kafka's names of its error codes |
-//! | `compression` | the codecs of record batches |
-//! | `transaction` | how a transaction is ended, with its offsets |
-//! | `consumer`, `produce` | the two sides of the seam, which put these together |
+//! | `fetch` | fetches partitions and delivers their records |
+//! | `error_name` | Kafka's names of error codes |
+//! | `compression` | compression types of record batches |
+//! | `transaction` | commits a transaction with its offsets |
+//! | `consumer`, `produce` | the two sides of the seam, which compose the others |
 
 mod admin;
 mod assignor;
@@ -38,58 +42,63 @@ mod request;
 mod response;
 mod transaction;
 
-/// How `parity-router.memory` is shared out. Of sixteen parts a output has five for batches that are not yet delivered, and one more for
-/// what the system has not yet taken of one; two are for answers to fetches, of which one is routed and the other on its way; and two for
-/// what belongs to records besides their bytes.
+use std::sync::Arc;
+
+use super::{Bounds, Client, Error, Topics, Transaction};
+use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
+
+/// Shares of `parity-router.memory`, in sixteenths of it:
+///
+/// | share | use |
+/// |---|---|
+/// | 2 x 5 | batches in flight: [`POLL_BATCHES`] for each of two outputs |
+/// | 2 x 1 | one batch of each output that the operating system has not fully accepted |
+/// | 2 | fetch responses: one of each leader is being delivered, one is in flight |
+/// | 2 | what records need besides their bytes |
 #[derive(Debug, Clone, Copy)]
-struct Budget {
-    /// Bytes of records in one batch.
+struct MemoryBudget {
+    /// Bound in bytes on the records of one batch.
     batch_bytes: usize,
-    /// Bytes of all answers to fetches.
+    /// Bound in bytes on all fetch responses together.
     fetch_bytes: usize,
 }
 
-/// A batch at most, whatever the memory: Kafka's usual limit, of topics (`message.max.bytes`) and producers (`max.request.size`).
-const LARGEST_BATCH: usize = 1024 * 1024;
-
-/// Of a request with a batch, what is not records: headers, and the topic's name.
-const BESIDES: usize = 1024;
-
-/// Rounds in flight: as many as a connection has requests in flight at most.
-const ROUNDS: usize = 5;
-
-fn budget(memory: usize) -> Budget {
-    let part = memory / 16;
-    Budget {
-        batch_bytes: part,
-        fetch_bytes: 2 * part,
+impl MemoryBudget {
+    fn new(memory: usize) -> Self {
+        let sixteenth = memory / 16;
+        Self {
+            batch_bytes: sixteenth.min(MAX_REQUEST_BYTES),
+            fetch_bytes: 2 * sixteenth,
+        }
     }
 }
 
-use std::sync::Arc;
+/// Kafka's default limit for a batch, of topics (`message.max.bytes`) and of producers (`max.request.size`).
+const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
-use super::{Bounds, Client, Transaction};
-use crate::client::Error;
-use crate::client::Topics;
-use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
+/// Bytes of a produce request besides the records of a batch: headers and the topic name.
+const REQUEST_OVERHEAD: usize = 1024;
 
-/// For `tests/fuzz`: whatever the bytes are, they are read or refused.
+/// Poll batches in flight; the limit of requests in flight on a connection is the same (`max.in.flight.requests.per.connection`).
+const POLL_BATCHES: usize = 5;
+
+/// Entry points of `tests/fuzz`: arbitrary bytes are read or refused, without a panic.
 #[cfg(fuzzing)]
 pub(crate) mod fuzz {
     use bytes::Bytes;
 
-    /// As what a fetch brought.
+    /// Reads the bytes as the records of a fetch response.
     pub(crate) fn records(bytes: &[u8]) {
-        let _ = super::fetch::walk_all(Bytes::copy_from_slice(bytes));
+        let _ = super::fetch::deliver_all(Bytes::copy_from_slice(bytes));
     }
 
-    /// As the answer to each request.
+    /// Reads the bytes as the response to each request.
     pub(crate) fn answers(bytes: &[u8]) {
         super::protocol::read_all(&Bytes::copy_from_slice(bytes));
     }
 }
 
-/// See the module.
+/// The client `native`; see the [module](self).
 #[derive(Debug)]
 pub(crate) enum Native {}
 
@@ -97,35 +106,36 @@ impl Client for Native {
     type Consumer = consumer::Consumer;
     type Producer = produce::Producer;
 
-    fn bounds(cluster: &ClientSettings) -> Bounds {
-        let batch_bytes = budget(cluster.memory).batch_bytes.min(LARGEST_BATCH) - BESIDES;
+    fn bounds(settings: &ClientSettings) -> Bounds {
+        let batch_bytes = MemoryBudget::new(settings.memory).batch_bytes - REQUEST_OVERHEAD;
         Bounds {
-            poll_batches: ROUNDS,
+            poll_batches: POLL_BATCHES,
             poll_batch_records: usize::MAX,
-            // Where both outputs get their share, each batch is nearly full.
+            // If the outputs get about equal shares, both batches are nearly full.
             poll_batch_bytes: 2 * batch_bytes - batch_bytes / 4,
             record_set_bytes: batch_bytes,
         }
     }
 
     fn consumer(
-        cluster: &ClientSettings,
+        settings: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error> {
-        Ok(consumer::Consumer::new(cluster, input, topics, transaction))
+        let consumer = consumer::Consumer::new(settings, input, topics, transaction);
+        Ok(consumer)
     }
 
     fn producer(
-        cluster: &ClientSettings,
+        client_settings: &ClientSettings,
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
         transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Producer, Error> {
         Ok(produce::Producer::new(
-            cluster,
+            client_settings,
             settings,
             topics,
             name,

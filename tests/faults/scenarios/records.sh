@@ -66,7 +66,7 @@ retention() {
     missed=$(counter missed)
     [ "$missed" -gt 0 ] || fail "missed records are not counted"
     [ $(($(counter input) + missed)) = "$next" ] || fail "$(counter input) read and $missed missed, of $next"
-    grep -q 'out of range.*records missed' "$router_log" || fail "missed records are not logged"
+    grep -q 'out of range.*records lost' "$router_log" || fail "missed records are not logged"
     stop
 }
 retention_latest() {
