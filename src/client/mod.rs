@@ -1,6 +1,21 @@
-//! The seam: what a Kafka client is to the router. Two threads' worth of it, a [`Consumer`] and a [`Producer`], both about batches:
-//! a poll lends its records one after the other as borrowed views, what is routed travels in a [`Batch`], and what comes back from a
-//! producer is that a batch is delivered. Only the files beside this one name a client's types.
+//! The seam: what the router needs of a Kafka client. Everything above this module works with any of the clients below it.
+//!
+//! | client | what it is |
+//! |---|---|
+//! | `native` | our own, in pure Rust: the default |
+//! | `librdkafka` | the C library, for TLS and SASL (feature `librdkafka`) |
+//! | `kafka_rust` | the crate `kafka`, for brokers without authentication and without groups (feature `kafka`) |
+//!
+//! The consumer thread owns a [`Consumer`], each producer thread a [`Producer`]. Both do all their work on the thread that calls them and
+//! block no longer than the timeout that they are given:
+//!
+//! 1. [`Consumer::poll`] delivers records as borrowed views of the client's buffers ([`Polled`]).
+//! 2. The caller encodes each record into a [`Batch`], in the form that [`Producer::send`] puts on the wire.
+//! 3. [`Producer::delivered`] returns a batch when all its records are acknowledged or rejected; it is then reused.
+//! 4. [`Consumer::commit`] commits offsets below which everything is delivered. Its result is a [`ConsumerEvent`].
+//!
+//! The seam depends on nothing above it: settings, topics, errors and records are its own types. With exactly once, the clients of both
+//! threads share a [`Transaction`].
 
 pub(crate) mod batch;
 mod error;
@@ -37,28 +52,28 @@ pub(crate) use record::{Record, Timestamp};
 pub(crate) use topics::{OutputTopic, Topics};
 pub(crate) use transaction::Transaction;
 
-/// A Kafka client: makes consumers and producers.
+/// A Kafka client: creates consumers and producers.
 pub(crate) trait Client: 'static {
-    /// See [`Consumer`].
     type Consumer: Consumer;
-    /// See [`Producer`].
     type Producer: Producer;
 
-    /// How much may be on its way at once.
-    fn bounds(cluster: &ClientSettings) -> Bounds;
+    /// Returns the bounds on what may be in flight between the threads.
+    fn bounds(settings: &ClientSettings) -> Bounds;
 
-    /// Makes a consumer; no broker is asked for anything yet. Fails on what no waiting would heal. With a `transaction`, of which the
-    /// configuration sees to it that the client has them, [`Consumer::commit`] ends it.
+    /// Creates a consumer without sending any request. Fails if the settings are invalid for this client.
+    ///
+    /// With a `transaction`, [`Consumer::commit`] adds the offsets to it and commits it. The configuration only allows it for clients that
+    /// support transactions.
     fn consumer(
-        cluster: &ClientSettings,
+        settings: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error>;
 
-    /// Makes the producer of a output, as [`Client::consumer`] does. `name` is the thread's.
+    /// Creates the producer of the thread `name` without sending any request. Fails if the settings are invalid for this client.
     fn producer(
-        cluster: &ClientSettings,
+        client_settings: &ClientSettings,
         settings: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
@@ -66,23 +81,25 @@ pub(crate) trait Client: 'static {
     ) -> Result<Self::Producer, Error>;
 }
 
-/// How much may be on its way at once.
+/// Bounds on what may be in flight between the threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// Rounds in flight at most, and so the capacity of each channel: a sender never waits.
+    /// Poll batches in flight. It is the capacity of each channel too, so that sending to a channel never blocks.
     pub(crate) poll_batches: usize,
-    /// Records in a round at most.
+    /// Records of one poll batch.
     pub(crate) poll_batch_records: usize,
-    /// Bytes of encoded records after which a round takes no more.
+    /// Bytes of encoded records after which a poll batch is full.
     pub(crate) poll_batch_bytes: usize,
-    /// Bytes of encoded records after which a part of a batch is full.
+    /// Bytes of encoded records after which a record set of a batch is full.
     pub(crate) record_set_bytes: usize,
 }
 
-/// Bounds of the clients that work record by record. A channel operation for a thousand records costs little beside routing them, and
-/// 256 KiB is a quarter of Kafka's usual 1 MB limit for a record, so that many small records fill a batch and a large one travels alone.
-/// With 16 poll batches of 1,024 records an output has up to 16,384 records in flight, below librdkafka's 100,000 in a producer's queue;
-/// their buffers hold 16 x 256 KiB = 4 MiB and half as much again for lengths and room, plus one record of any size for each poll batch.
+/// Bounds of the clients that handle records one by one.
+///
+/// 1,024 records make the cost of a channel operation negligible. 256 KiB is a quarter of Kafka's default limit of 1 MB for a record, so
+/// that many small records fill a batch and a large one travels alone. With 16 poll batches an output has up to 16,384 records in flight,
+/// below librdkafka's default limit of 100,000 (`queue.buffering.max.messages`). Its buffers take 16 x 256 KiB = 4 MiB, half as much again
+/// for record lengths and spare capacity, and one record of any size per poll batch.
 #[cfg(any(feature = "librdkafka", feature = "kafka"))]
 const RECORD_BY_RECORD: Bounds = Bounds {
     poll_batches: 16,
@@ -92,56 +109,56 @@ const RECORD_BY_RECORD: Bounds = Bounds {
 };
 
 impl Bounds {
-    /// Batches that can exist: two outputs to a round.
+    /// Returns the number of batches that can exist: one for each of two outputs per poll batch.
     pub(crate) fn batches(self) -> usize {
         2 * self.poll_batches
     }
 }
 
-/// One item of a poll.
+/// An item that [`Consumer::poll`] delivers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Polled<'a> {
-    /// The next record of a partition; its position is then the offset after the record.
+    /// The next record of a partition. The position of the partition is then the offset after it.
     Record(Record<'a>),
-    /// The position of a partition after skipped offsets, which have no record to deliver: control batches, aborted transactions, compacted
-    /// records.
+    /// The position of a partition after skipped offsets, which have no record to deliver: control batches, aborted transactions and
+    /// compacted records.
     Position(NextOffset),
 }
 
-/// What happened to a consumer besides records.
+/// An event of a consumer other than records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConsumerEvent {
-    /// These partitions are ours from now on, besides those that were; maybe none.
+    /// These partitions are assigned in addition to the earlier ones. The list may be empty.
     Assigned(Vec<TopicPartition>),
-    /// These partitions will be another member's once [`Consumer::release`] is called; until then their offsets can be committed.
+    /// These partitions are to be given up with [`Consumer::release`]. Until then their offsets can be committed.
     Revoked(Vec<TopicPartition>),
-    /// As `Revoked`, but they may be another member's already: nothing can be committed.
+    /// These partitions are to be given up too, but another member may own them already: their offsets cannot be committed.
     Lost(Vec<TopicPartition>),
-    /// So many records of the partition were deleted, by retention or on purpose, before they were read; reading goes on behind them.
+    /// This many records of a partition were deleted, usually by retention, before they were read. Reading continues after them.
     RecordsLost(TopicPartition, u64),
-    /// A commit is confirmed.
+    /// These offsets are committed.
     Committed(Vec<NextOffset>),
-    /// A commit failed; what was to be committed has to be tried again.
+    /// A commit failed for this reason, and has to be repeated.
     CommitFailed(String),
-    /// No broker can be worked with. The client goes on trying.
+    /// No broker is available, for this reason. The client keeps trying.
     Unavailable(String),
-    /// A broker answers.
+    /// A broker is available again.
     Available,
 }
 
-/// Why preparing did not succeed.
+/// The reason why a client is not ready.
 #[derive(Debug)]
 pub(crate) enum NotReady {
-    /// It can succeed later: no broker there, a topic missing that somebody else is to make.
+    /// A retry can succeed: no broker is available, or a topic does not exist yet that the router must not create.
     Waiting(String),
-    /// It never will.
+    /// A retry cannot succeed.
     Failed(Error),
 }
 
-/// What the consumer thread needs of a client.
+/// A consumer, for the thread `consumer`. It subscribes to the input topics of its [`Subscription`].
 pub(crate) trait Consumer {
-    /// Checks the broker, makes the topics that are missing and joins the group. Called again until it succeeds; waits for an answer at
-    /// most a few seconds each time.
+    /// Connects to a broker, creates missing topics if it may, and joins the group. Blocks for a few seconds at most. The caller repeats
+    /// it until it succeeds.
     fn prepare(&mut self) -> Result<(), NotReady>;
 
     /// Delivers what has been fetched, waiting at most `timeout` for the first record. Returns early when `handle` breaks, or when there is
@@ -155,61 +172,62 @@ pub(crate) trait Consumer {
         handle: impl FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error>;
 
-    /// Serves the group without lending records, and without waiting: where the taker is busy for longer. A client with threads of its
-    /// own does that by itself.
+    /// Polls the group without delivering records and without blocking, for a caller that cannot handle records for a while. Clients with
+    /// threads of their own have nothing to do here.
     fn poll_group(&mut self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Records of each partition that are not read yet, as the brokers last told; nothing of a client that does not know. What cannot be
-    /// fetched counts as one at least.
+    /// Returns the number of records of each assigned partition that are not delivered yet, as of its last fetch. It is at least 1 if the
+    /// partition cannot be fetched. Clients that do not know it return nothing.
     fn lags(&self) -> Vec<(TopicPartition, u64)> {
         Vec::new()
     }
 
-    /// The oldest event not yet told.
+    /// Returns the oldest event that was not returned yet.
     fn next_event(&mut self) -> Option<ConsumerEvent>;
 
-    /// Lends no records until [`Consumer::resume`], but stays in the group as long as it is polled.
+    /// Stops delivering records of the assigned partitions until [`Consumer::resume`]. The consumer stays in the group as long as it is
+    /// polled.
     fn pause(&mut self) -> Result<(), Error>;
 
     /// Ends a pause.
     fn resume(&mut self) -> Result<(), Error>;
 
-    /// A commit will follow, and nothing is lent before it: what can be asked without its offsets is asked now. Only where there are
-    /// transactions.
+    /// Announces that the caller polls no more records before the next [`Consumer::commit`], so that requests that do not need its offsets
+    /// are sent now. Only called with a transaction.
     fn prepare_commit(&mut self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Begins to commit; the outcome is an event.
+    /// Starts a commit. Its result is [`ConsumerEvent::Committed`] or [`ConsumerEvent::CommitFailed`].
     fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error>;
 
-    /// Gives up what [`ConsumerEvent::Revoked`] or [`ConsumerEvent::Lost`] named.
+    /// Gives up the partitions of a [`ConsumerEvent::Revoked`] or [`ConsumerEvent::Lost`]; none of their records is delivered any more.
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), Error>;
 
-    /// Leaves the group. What is assigned goes to the other members at once.
+    /// Leaves the group, so that its partitions are reassigned at once instead of after the session timeout.
     fn close(self);
 }
 
-/// What a producer thread needs of a client.
+/// A producer, for one producer thread.
 pub(crate) trait Producer {
-    /// Checks the broker and makes the topics that are missing: for a role without a consumer, which would do it. Called as
-    /// [`Consumer::prepare`] is.
+    /// Connects to a broker and creates missing topics if it may. Only called for roles without a consumer, which does it otherwise.
+    /// Repeated like [`Consumer::prepare`].
     fn prepare(&mut self) -> Result<(), NotReady>;
 
-    /// Takes a batch to send. Never waits; call it only when [`Producer::accepts`] says so.
+    /// Queues a batch. Never blocks. Only called if [`Producer::accepts`] returns true.
     fn send(&mut self, batch: Batch) -> Result<(), Error>;
 
-    /// Whether a batch may be given to it now.
+    /// Returns whether the producer can take another batch.
     fn accepts(&self) -> bool;
 
-    /// Goes on with sending and takes in acknowledgements, waiting for them no longer than `timeout`. Fails on what no waiting would heal.
+    /// Sends what is queued and handles acknowledgements, waiting at most `timeout` for them. Fails if a retry cannot help.
     fn poll(&mut self, timeout: Duration) -> Result<(), Error>;
 
-    /// A batch all of whose records were acknowledged by all in-sync replicas, or refused for good ([`Batch::refused`]).
+    /// Returns a batch whose records are all acknowledged, or rejected for good ([`Batch::refused`]).
     fn delivered(&mut self) -> Option<Batch>;
 
-    /// Batches not yet delivered.
+    /// Returns the number of batches that are queued or sent, and not delivered.
     fn in_flight(&self) -> usize;
 }
