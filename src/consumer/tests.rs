@@ -1,20 +1,22 @@
-//! Tests of the consumer thread against a consumer that delivers what a script says.
+//! Tests of the consumer thread with a scripted consumer.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::*;
-use crate::client::NotReady;
 use crate::client::records::Headers;
+use crate::client::{NotReady, Polled};
+use crate::topic_partition::NextOffset;
 
 const PARTITION: TopicPartition = TopicPartition {
     topic: 0,
     partition: 0,
 };
 
-/// What one poll delivers of [`PARTITION`].
+/// An item that a poll delivers of [`PARTITION`].
 #[derive(Clone, Copy)]
 enum Item {
     /// A record at this offset.
@@ -23,7 +25,7 @@ enum Item {
     Position(i64),
 }
 
-/// A consumer that delivers one element of `polls` in each poll, confirms every commit, and then stops the thread.
+/// A consumer that delivers one element of `polls` in each poll and confirms every commit. It stops the thread after the last poll.
 struct ScriptedConsumer {
     polls: VecDeque<Vec<Item>>,
     events: VecDeque<ConsumerEvent>,
@@ -96,7 +98,7 @@ impl Consumer for ScriptedConsumer {
 struct Skip;
 
 impl Handler for Skip {
-    fn take(
+    fn handle(
         &mut self,
         record: &Record<'_>,
         poll_batch: &mut PollBatch,
@@ -105,12 +107,12 @@ impl Handler for Skip {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn settle(&mut self, _poll_batch: &PollBatch) -> Result<(), Error> {
+    fn complete(&mut self, _poll_batch: &PollBatch) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Runs the thread over these polls. The last commit must be `committed`.
+/// Runs the thread with these polls and checks that the last commit is `committed`.
 #[track_caller]
 fn check(polls: &[&[Item]], committed: i64) {
     let stop = Stop::default();

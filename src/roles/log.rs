@@ -65,10 +65,10 @@ struct Printer<'a, L> {
 }
 
 impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
-    fn take(
+    fn handle(
         &mut self,
         record: &Record<'_>,
-        _round: &mut PollBatch,
+        _poll_batch: &mut PollBatch,
     ) -> Result<ControlFlow<()>, Error> {
         self.text.clear();
         let message = Received {
@@ -85,7 +85,7 @@ impl<L: Fn(&mut Vec<u8>, &str)> Handler for Printer<'_, L> {
         })
     }
 
-    fn settle(&mut self, poll_batch: &PollBatch) -> Result<(), Error> {
+    fn complete(&mut self, poll_batch: &PollBatch) -> Result<(), Error> {
         // The offsets of records that cannot be written stay uncommitted, so that another instance can print them.
         let mut out = io::stdout();
         out.write_all(&self.lines)

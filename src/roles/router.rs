@@ -36,7 +36,7 @@ impl<'a> Router<'a> {
 
 impl Handler for Router<'_> {
     #[inline]
-    fn take(
+    fn handle(
         &mut self,
         record: &Record<'_>,
         poll_batch: &mut PollBatch,
@@ -63,7 +63,7 @@ impl Handler for Router<'_> {
         })
     }
 
-    fn settle(&mut self, _round: &PollBatch) -> Result<(), Error> {
+    fn complete(&mut self, _poll_batch: &PollBatch) -> Result<(), Error> {
         // The producer threads count the records when they are delivered.
         Ok(())
     }
