@@ -1,6 +1,7 @@
-//! Every interleaving of a small world around the tracker: two partitions of two records and one, two outputs, three poll_batches; deliveries in any order
-//! or never, commits that are answered late or not at all, partitions that go and come back, a topic that is made anew, a crash. The
-//! states are walked through to the last one, each once.
+//! Exhaustive model of the offset tracker: a search through every state of a small world around it.
+//!
+//! The world has two partitions with three records and a skipped offset, two outputs, and three poll batches. Deliveries come in any order
+//! or never, commits are confirmed late or never, a partition is revoked and assigned again, a topic is recreated, the process crashes.
 
 use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
@@ -11,7 +12,7 @@ use super::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
     Record,
-    /// Nothing to deliver: a transaction's marker, a compacted record, or a record that is skipped on purpose.
+    /// An offset with nothing to deliver: a transaction marker, a compacted record, or a record that is skipped on purpose.
     Skipped,
 }
 
@@ -29,11 +30,11 @@ fn record_offsets(index: usize, offsets: Range<usize>) -> impl Iterator<Item = u
 /// Offsets of the longer log.
 const LONGEST: usize = 3;
 
-/// Rounds of a life, those that read something again among them.
-const ROUNDS: u64 = 3;
+/// Poll batches until the world ends, including those that read records again.
+const MAX_POLL_BATCHES: u64 = 3;
 
-/// Commits that are not answered yet, at most.
-const COMMITS: usize = 2;
+/// Commits in flight.
+const MAX_COMMITS: usize = 2;
 
 /// The partitions, by index.
 const PARTITIONS: [TopicPartition; 2] = [
@@ -47,41 +48,41 @@ const PARTITIONS: [TopicPartition; 2] = [
     },
 ];
 
-/// A record of a batch: index of its partition, and its offset.
-type Place = (usize, usize);
+/// A record of a batch: the index of its partition, and its offset.
+type RecordId = (usize, usize);
 
-/// A batch on its way.
+/// A batch in flight.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Sent {
     poll_batch: PollBatchId,
-    records: Vec<Place>,
+    records: Vec<RecordId>,
 }
 
-/// A commit on its way.
+/// A commit in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Commit {
     offsets: Vec<NextOffset>,
-    /// The group's generation that it was begun in; the broker takes it in no other.
+    /// Generation of the group that it was sent in. The coordinator rejects it in any other.
     generation: u8,
-    /// The broker has taken it; the confirmation is on its way.
-    taken: bool,
+    /// The coordinator has written it; the confirmation is in flight.
+    is_written: bool,
 }
 
-/// What is not the tracker's of a partition.
+/// A partition as the brokers and the consumer see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Partition {
-    /// The next record that is read; none where the partition is not assigned.
+    /// Next offset to read; `None` if the partition is not assigned.
     position: Option<usize>,
-    /// What the broker holds as committed.
+    /// The offset that the coordinator has.
     committed: usize,
-    /// How often each record has reached the output.
+    /// Number of times that each record has reached an output.
     written: [u8; LONGEST],
-    /// What is committed is of a topic that is no more.
-    stale: bool,
+    /// The committed offset is of the topic before it was recreated.
+    is_stale: bool,
 }
 
 impl Partition {
-    /// The end of the longest prefix of `log` whose records have all reached the output.
+    /// Returns the end of the longest prefix of `log` whose records have all reached an output.
     fn delivered(&self, log: &[Entry]) -> usize {
         let entries = log.iter().zip(self.written);
         entries
@@ -90,7 +91,7 @@ impl Partition {
     }
 }
 
-/// The tracker and the world around it.
+/// A state of the tracker and of the world around it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     tracker: OffsetTracker,
@@ -99,12 +100,13 @@ struct World {
     commits: Vec<Commit>,
     generation: u8,
     poll_batches: u64,
-    /// Something was given up before it was delivered and committed: it may be there twice.
-    hurried: bool,
-    /// What can happen once in a life; of crash and topic made anew, one.
-    crashed: bool,
-    revoked: bool,
-    remade: bool,
+    /// Records were given up before they were delivered and committed, so they may be written twice.
+    may_duplicate: bool,
+    /// A revocation has happened; there is at most one.
+    has_revoked: bool,
+    /// A crash has happened; there is at most one, and none together with a recreated topic.
+    has_crashed: bool,
+    has_recreated: bool,
 }
 
 impl World {
@@ -113,7 +115,7 @@ impl World {
             position: Some(0),
             committed: 0,
             written: [0; LONGEST],
-            stale: false,
+            is_stale: false,
         };
         Self {
             tracker: OffsetTracker::default(),
@@ -122,14 +124,14 @@ impl World {
             commits: Vec::new(),
             generation: 0,
             poll_batches: 0,
-            hurried: false,
-            crashed: false,
-            revoked: false,
-            remade: false,
+            may_duplicate: false,
+            has_revoked: false,
+            has_crashed: false,
+            has_recreated: false,
         }
     }
 
-    /// All states that can be the next one.
+    /// Returns all possible next states.
     fn next(&self) -> Vec<Self> {
         let mut next = Vec::new();
         self.dispatches(&mut next);
@@ -146,9 +148,9 @@ impl World {
         next
     }
 
-    /// A poll batch of the next offsets of each partition, each record for one of the outputs; the outputs are alike.
+    /// Adds the dispatch of every possible poll batch: any number of the next offsets of each partition, each record for either output.
     fn dispatches(&self, next: &mut Vec<Self>) {
-        if self.poll_batches == ROUNDS {
+        if self.poll_batches == MAX_POLL_BATCHES {
             return;
         }
         let left = |index: usize| {
@@ -164,14 +166,14 @@ impl World {
                 continue;
             }
             let records = self.records([of_first, of_second]);
-            // With the first record in the second output it would be the same world.
+            // The outputs are interchangeable, so the first record is always for the first one.
             for ways in (0..2_usize.pow(records)).filter(|ways| ways % 2 == 0) {
                 next.push(self.dispatch([of_first, of_second], ways));
             }
         }
     }
 
-    /// How many records are among the next `counts` offsets of the partitions.
+    /// Returns the number of records among the next `counts` offsets of the partitions.
     fn records(&self, counts: [usize; 2]) -> u32 {
         let mut records = 0;
         for (index, count) in counts.into_iter().enumerate() {
@@ -181,11 +183,11 @@ impl World {
         records as u32
     }
 
-    /// A poll batch of `counts` offsets of the partitions; `ways` has one bit for each record: its output.
+    /// Dispatches a poll batch of the next `counts` offsets of the partitions. Each bit of `ways` is the output of one record.
     fn dispatch(&self, counts: [usize; 2], mut ways: usize) -> Self {
         let mut world = self.clone();
         let mut outputs = [Vec::new(), Vec::new()];
-        let mut ends = Vec::new();
+        let mut positions = Vec::new();
         for (index, count) in counts.into_iter().enumerate() {
             let Some(position) = world.partitions[index].position.filter(|_| count > 0) else {
                 continue;
@@ -195,7 +197,7 @@ impl World {
                 ways /= 2;
             }
             world.partitions[index].position = Some(position + count);
-            ends.push((PARTITIONS[index], (position + count) as i64));
+            positions.push((PARTITIONS[index], (position + count) as i64));
         }
         let poll_batch = world.tracker.next_poll_batch();
         let batches = outputs.into_iter().filter(|records| !records.is_empty());
@@ -206,61 +208,61 @@ impl World {
         }));
         let batches = world.sent.len() - before;
         world.sent.sort();
-        world.tracker.dispatch(batches, ends);
+        world.tracker.dispatch(batches, positions);
         world.poll_batches += 1;
         world
     }
 
-    fn write(&mut self, records: &[Place]) {
+    fn write(&mut self, records: &[RecordId]) {
         for &(partition, offset) in records {
             self.partitions[partition].written[offset] += 1;
         }
     }
 
-    /// A commit begins; the broker takes the oldest that it has not; the oldest is confirmed, or fails.
+    /// Adds the steps of commits: one is sent, the coordinator writes the oldest, the oldest is confirmed or fails.
     fn commits(&self, next: &mut Vec<Self>) {
         let offsets = self.tracker.committable();
-        if !offsets.is_empty() && self.commits.len() < COMMITS {
+        if !offsets.is_empty() && self.commits.len() < MAX_COMMITS {
             let mut world = self.clone();
             world.commits.push(Commit {
                 offsets,
                 generation: self.generation,
-                taken: false,
+                is_written: false,
             });
             next.push(world);
         }
-        if let Some(index) = self.commits.iter().position(|commit| !commit.taken)
+        if let Some(index) = self.commits.iter().position(|commit| !commit.is_written)
             && self.commits[index].generation == self.generation
         {
             let mut world = self.clone();
-            world.commits[index].taken = true;
+            world.commits[index].is_written = true;
             for (partition, offset) in self.commits[index].offsets.iter().copied() {
                 let partition = &mut world.partitions[partition.partition as usize];
                 partition.committed = offset as usize;
-                partition.stale = false;
+                partition.is_stale = false;
             }
             next.push(world);
         }
         if !self.commits.is_empty() {
             let mut world = self.clone();
             let oldest = world.commits.remove(0);
-            // That it failed can be said of one that the broker has taken, too: its answer was lost.
+            // A commit that was written can fail too, if its response is lost.
             next.push(world.clone());
-            if oldest.taken {
+            if oldest.is_written {
                 world.tracker.confirm(&oldest.offsets);
                 next.push(world);
             }
         }
     }
 
-    /// A partition goes, and comes back from a member that got no further, or has routed and committed another record.
+    /// Adds the revocation of a partition, and its return from a member that has read nothing or has routed and committed one more offset.
     fn rebalances(&self, next: &mut Vec<Self>) {
         for (index, partition) in self.partitions.iter().enumerate() {
             if let Some(position) = partition.position {
-                if !self.revoked {
+                if !self.has_revoked {
                     let mut world = self.clone();
-                    world.revoked = true;
-                    world.hurried |= partition.stale || position != partition.committed;
+                    world.has_revoked = true;
+                    world.may_duplicate |= partition.is_stale || position != partition.committed;
                     world.tracker.revoke(&[PARTITIONS[index]]);
                     world.partitions[index].position = None;
                     next.push(world);
@@ -268,48 +270,52 @@ impl World {
                 continue;
             }
             let start = partition.start();
-            for further in start..=LOGS[index].len().min(start + 1) {
+            for end in start..=LOGS[index].len().min(start + 1) {
                 let mut world = self.clone();
                 world.generation += 1;
-                for offset in record_offsets(index, start..further) {
+                for offset in record_offsets(index, start..end) {
                     world.write(&[(index, offset)]);
                 }
                 let other = &mut world.partitions[index];
-                if further > start {
-                    other.committed = further;
-                    other.stale = false;
+                if end > start {
+                    other.committed = end;
+                    other.is_stale = false;
                 }
-                other.position = Some(further);
+                other.position = Some(end);
                 next.push(world);
             }
         }
     }
 
-    /// The topic is made anew, or the process ends: what it had on its way may have been written or not.
+    /// Adds the recreation of the topic, and crashes after which any of the batches in flight have been written.
     fn mishaps(&self, next: &mut Vec<Self>) {
-        if !self.remade && !self.crashed && self.sent.is_empty() && self.commits.is_empty() {
+        if !self.has_recreated
+            && !self.has_crashed
+            && self.sent.is_empty()
+            && self.commits.is_empty()
+        {
             let mut world = self.clone();
-            world.remade = true;
+            world.has_recreated = true;
             for partition in &mut world.partitions {
                 partition.written = [0; LONGEST];
-                partition.stale = true;
-                // Out of range, so that it begins where a new group does.
+                partition.is_stale = true;
+                // The offset is out of range, so it is reset to the earliest one.
                 partition.position = partition.position.map(|_| 0);
             }
-            // Else the next offset of the topic before would still be committed; the reader commits before the new one is there.
+            // Otherwise an offset of the old topic would still be committed. The consumer commits all of them before the new topic exists.
             if self.tracker.committable().is_empty() {
                 next.push(world);
             }
         }
-        if !self.crashed && !self.remade {
+        if !self.has_crashed && !self.has_recreated {
             for written in 0..1_usize << self.sent.len() {
                 let mut world = Self {
                     tracker: OffsetTracker::default(),
                     sent: Vec::new(),
                     commits: Vec::new(),
                     generation: self.generation + 1,
-                    hurried: true,
-                    crashed: true,
+                    may_duplicate: true,
+                    has_crashed: true,
                     ..self.clone()
                 };
                 for (index, batch) in self.sent.iter().enumerate() {
@@ -325,52 +331,48 @@ impl World {
         }
     }
 
-    /// What must be so in every state; else why it is not.
+    /// Checks the invariants of every state. Fails with the one that is violated.
     fn check(&self) -> Result<(), &'static str> {
-        for (next, place) in self
-            .tracker
-            .committable()
-            .iter()
-            .map(|&(at, next)| (next, at))
-        {
-            let partition = &self.partitions[place.partition as usize];
+        for (partition, next) in self.tracker.committable() {
+            let index = partition.partition as usize;
+            let partition = &self.partitions[index];
             if partition.position.is_none() {
                 return Err("a revoked partition would be committed");
             }
-            if next as usize > partition.delivered(LOGS[place.partition as usize]) {
-                return Err("what is not delivered would be committed");
+            if next as usize > partition.delivered(LOGS[index]) {
+                return Err("an undelivered record would be committed");
             }
         }
         for (index, partition) in self.partitions.iter().enumerate() {
-            // What a crash now would begin behind is never read again.
+            // After a crash, records below the start are never read again.
             if partition.start() > partition.delivered(LOGS[index]) {
                 return Err("a crash would lose a record");
             }
-            if !self.hurried && partition.written.iter().any(|&times| times > 1) {
-                return Err("a record is there twice");
+            if !self.may_duplicate && partition.written.iter().any(|&times| times > 1) {
+                return Err("a record is written twice");
             }
         }
         if self.sent.is_empty() {
             if self.tracker.in_flight() > 0 {
-                return Err("all is delivered, and a poll_batch is still in flight");
+                return Err("everything is delivered, but a poll batch is still in flight");
             }
-            // A transaction that ends now would have outputs beyond the offset that it commits.
+            // With exactly once, the transaction ends in this state: it would have outputs beyond its offset.
             for (index, partition) in self.partitions.iter().enumerate() {
                 let reached = self.tracker.delivered.get(&PARTITIONS[index]);
                 let read = partition.position.filter(|&position| position > 0);
                 if let (Some(&reached), Some(position)) = (reached, read)
                     && reached as usize != position
                 {
-                    return Err("a commit would be below what is delivered");
+                    return Err("a commit would be below a delivered record");
                 }
             }
             if self.commits.is_empty() && self.tracker.committable().is_empty() {
                 for partition in &self.partitions {
-                    // Of a topic that was made anew nothing can be committed before something of it is read.
-                    let begun = |&position: &usize| !(partition.stale && position == 0);
-                    let stopped = partition.position.filter(begun);
-                    if stopped.is_some_and(|position| position != partition.committed) {
-                        return Err("a stop in order would double a record");
+                    // Nothing of a recreated topic can be committed before something of it is read.
+                    let is_read = |&position: &usize| !(partition.is_stale && position == 0);
+                    let position = partition.position.filter(is_read);
+                    if position.is_some_and(|position| position != partition.committed) {
+                        return Err("a restart after an orderly stop would duplicate a record");
                     }
                 }
             }
@@ -380,13 +382,13 @@ impl World {
 }
 
 impl Partition {
-    /// Where who is assigned it begins: what is committed of a topic that is no more is out of range.
+    /// Returns the offset at which a new owner starts: the committed one, or the earliest if that is out of range.
     fn start(&self) -> usize {
-        if self.stale { 0 } else { self.committed }
+        if self.is_stale { 0 } else { self.committed }
     }
 }
 
-/// Walks through all states; breaks with the way to the first that is not as it must be, and why.
+/// Visits all states depth first and returns their number. Breaks with the path to the first state that violates an invariant, and which.
 fn explore() -> ControlFlow<(Vec<World>, &'static str), usize> {
     let mut seen = HashSet::from([World::new()]);
     let mut path: Vec<(World, Vec<World>)> = vec![(World::new(), World::new().next())];
@@ -398,10 +400,10 @@ fn explore() -> ControlFlow<(Vec<World>, &'static str), usize> {
         if !seen.insert(world.clone()) {
             continue;
         }
-        if let Err(why) = world.check() {
-            let mut way: Vec<World> = path.into_iter().map(|(world, _)| world).collect();
-            way.push(world);
-            return ControlFlow::Break((way, why));
+        if let Err(violated) = world.check() {
+            let mut path: Vec<World> = path.into_iter().map(|(world, _)| world).collect();
+            path.push(world);
+            return ControlFlow::Break((path, violated));
         }
         let next = world.next();
         path.push((world, next));
@@ -410,12 +412,12 @@ fn explore() -> ControlFlow<(Vec<World>, &'static str), usize> {
 }
 
 #[test]
-fn no_interleaving_loses_or_doubles() {
+fn no_interleaving_loses_or_duplicates_records() {
     match explore() {
         ControlFlow::Continue(states) => assert!(states > 100_000, "{states} states"),
-        ControlFlow::Break((way, why)) => {
-            let way: Vec<String> = way.iter().map(|world| format!("{world:?}")).collect();
-            assert!(way.is_empty(), "{why}:\n{}", way.join("\n"));
+        ControlFlow::Break((path, violated)) => {
+            let path: Vec<String> = path.iter().map(|world| format!("{world:?}")).collect();
+            assert!(path.is_empty(), "{violated}:\n{}", path.join("\n"));
         }
     }
 }

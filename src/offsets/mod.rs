@@ -1,52 +1,54 @@
-//! Which offset may be committed, per partition. Pure; owned by the consumer thread.
+//! Offset tracker: which offsets may be committed, per partition. No I/O; owned by the thread `consumer`.
 //!
-//! Records are dispatched in poll_batches: what one poll brought, at most one batch for each output. A poll_batch is done when all its batches
-//! are delivered. Rounds are done in any order, but only those without an undone one before them count: an offset may be committed
-//! when every record below it has been delivered, out of both producers.
+//! Records are dispatched in poll batches: what one poll returned, at most one batch for each output. A poll batch is complete when all its
+//! batches are delivered. Poll batches may complete in any order, but one counts only when all before it are complete: an offset may be
+//! committed when every record below it has been delivered by both producers.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::topic_partition::{NextOffset, TopicPartition};
 
-/// Identifies a poll_batch; they are numbered from 0 in the order of dispatch.
+/// Number of a poll batch, from 0 in the order of dispatch.
 pub(crate) type PollBatchId = u64;
 
-/// Meeting point of what was dispatched and what was delivered.
+/// Tracks which dispatched records are delivered, and which offsets are committed.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(crate) struct OffsetTracker {
-    /// Rounds in flight, oldest first; the front one is never done.
+    /// Poll batches in flight, oldest first; the first one is never complete.
     poll_batches: VecDeque<InFlight>,
-    /// Number of the front poll_batch, or of the next one where none is in flight.
+    /// Number of the first poll batch in flight, or of the next one if none is.
     first: PollBatchId,
-    /// The next offset of each partition, all below it delivered.
+    /// Position of each partition below which every record is delivered.
     delivered: BTreeMap<TopicPartition, i64>,
-    /// What the broker has confirmed.
+    /// Offsets that the group coordinator has confirmed.
     committed: BTreeMap<TopicPartition, i64>,
 }
 
+/// A poll batch in flight.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 struct InFlight {
-    /// Batches not yet delivered.
+    /// Batches that are not delivered yet.
     batches: usize,
-    /// Where each partition stands after this poll_batch.
-    ends: Vec<NextOffset>,
+    /// Positions of its partitions after this poll batch.
+    positions: Vec<NextOffset>,
 }
 
 impl OffsetTracker {
-    /// The number that the next dispatched poll_batch will have.
+    /// Returns the number that the next dispatched poll batch will have.
     pub(crate) fn next_poll_batch(&self) -> PollBatchId {
         self.first + self.poll_batches.len() as PollBatchId
     }
 
-    /// A poll_batch of so many batches goes out, after which the partitions stand at `ends`. It may have none: all its records were skipped.
-    pub(crate) fn dispatch(&mut self, batches: usize, ends: Vec<NextOffset>) {
-        self.poll_batches.push_back(InFlight { batches, ends });
-        self.settle();
+    /// Tracks a poll batch of this many batches, after which its partitions are at `positions`. A poll batch without batches, whose records
+    /// were all skipped, is complete at once.
+    pub(crate) fn dispatch(&mut self, batches: usize, positions: Vec<NextOffset>) {
+        self.poll_batches.push_back(InFlight { batches, positions });
+        self.complete_poll_batches();
     }
 
-    /// A batch of `poll_batch` is delivered.
+    /// Tracks the delivery of one batch of a poll batch.
     pub(crate) fn deliver(&mut self, poll_batch: PollBatchId) {
         let index = poll_batch
             .checked_sub(self.first)
@@ -54,16 +56,18 @@ impl OffsetTracker {
         if let Some(in_flight) = index.and_then(|index| self.poll_batches.get_mut(index)) {
             in_flight.batches = in_flight.batches.saturating_sub(1);
         }
-        self.settle();
+        self.complete_poll_batches();
     }
 
-    /// Rounds not yet done.
+    /// Returns the number of poll batches in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.poll_batches.len()
     }
 
-    /// What may be committed and is not confirmed yet. It can be less than what is: where a topic was made anew, or has lost its end, its
-    /// partitions are read from an earlier place, which counts from then on.
+    /// Returns the offsets that may be committed and are not confirmed.
+    ///
+    /// An offset can be lower than the committed one: if a topic was recreated or truncated, its partitions are read again from an earlier
+    /// offset, and the group has to continue from there.
     pub(crate) fn committable(&self) -> Vec<NextOffset> {
         let unconfirmed = |(partition, next): &(&TopicPartition, &i64)| {
             self.committed
@@ -77,21 +81,21 @@ impl OffsetTracker {
             .collect()
     }
 
-    /// The broker has confirmed this commit.
+    /// Tracks that these offsets are committed.
     pub(crate) fn confirm(&mut self, offsets: &[NextOffset]) {
         for &(partition, next) in offsets {
-            // A confirmation can arrive after the partition was taken away; it is nothing to remember then.
+            // The confirmation can arrive after the partition was revoked.
             if self.delivered.contains_key(&partition) {
                 self.committed.insert(partition, next);
             }
         }
     }
 
-    /// These partitions are another consumer's now: nothing of them may be committed any more, even if a delivery is still to come.
+    /// Forgets revoked partitions: their offsets must not be committed any more, not even by deliveries that are still to come.
     pub(crate) fn revoke(&mut self, partitions: &[TopicPartition]) {
         for poll_batch in &mut self.poll_batches {
             poll_batch
-                .ends
+                .positions
                 .retain(|(partition, _)| !partitions.contains(partition));
         }
         for partition in partitions {
@@ -100,17 +104,17 @@ impl OffsetTracker {
         }
     }
 
-    /// Takes the done poll_batches from the front.
-    fn settle(&mut self) {
+    /// Removes complete poll batches from the front and advances the delivered positions.
+    fn complete_poll_batches(&mut self) {
         while self
             .poll_batches
             .front()
             .is_some_and(|poll_batch| poll_batch.batches == 0)
         {
             if let Some(poll_batch) = self.poll_batches.pop_front() {
-                for (partition, next) in poll_batch.ends {
+                for (partition, next) in poll_batch.positions {
                     let before = self.delivered.insert(partition, next);
-                    // Back to an earlier place: what the broker holds from now on is known by the next confirmation.
+                    // The partition is read again from an earlier offset. Its committed offset is unknown until the next confirmation.
                     if before.is_some_and(|before| before > next) {
                         self.committed.remove(&partition);
                     }
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_done_when_both_lanes_are() {
+    fn a_poll_batch_is_complete_when_both_batches_are_delivered() {
         let mut tracker = OffsetTracker::default();
         tracker.dispatch(2, vec![(A, 10)]);
         check(&tracker, &[], 1);
@@ -159,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_undone_round_holds_those_behind_it() {
+    fn an_incomplete_poll_batch_holds_back_the_later_ones() {
         let mut tracker = OffsetTracker::default();
         tracker.dispatch(1, vec![(A, 10)]);
         tracker.dispatch(1, vec![(A, 20), (B, 5)]);
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_without_batches_is_done_at_once_but_in_its_turn() {
+    fn a_poll_batch_without_batches_completes_in_its_turn() {
         let mut tracker = OffsetTracker::default();
         tracker.dispatch(0, vec![(A, 3)]);
         check(&tracker, &[(A, 3)], 0);
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_goes_back_is_committed() {
+    fn a_position_that_goes_back_is_committed() {
         let mut tracker = OffsetTracker::default();
         tracker.dispatch(0, vec![(A, 1_000)]);
         tracker.confirm(&[(A, 1_000)]);
@@ -216,16 +220,16 @@ mod tests {
         check(&tracker, &[], 1);
         tracker.deliver(1);
         check(&tracker, &[(B, 1)], 0);
-        // A delivery of a poll_batch that is long done, or of none, changes nothing.
+        // A delivery of a complete or an unknown poll batch changes nothing.
         tracker.deliver(0);
         tracker.deliver(99);
         check(&tracker, &[(B, 1)], 0);
     }
 
     proptest! {
-        /// Whatever the order of deliveries: the committable offset is that of the longest prefix of done poll_batches.
+        /// In any order of deliveries, the committable offset is that of the longest prefix of complete poll batches.
         #[test]
-        fn commits_follow_the_longest_done_prefix(
+        fn commits_follow_the_longest_complete_prefix(
             sizes in prop::collection::vec(0..3usize, 1..12),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
         ) {
@@ -235,17 +239,17 @@ mod tests {
                 tracker.dispatch(batches, vec![(A, poll_batch as i64 + 1)]);
             }
             for pick in picks {
-                let undone: Vec<usize> = (0..left.len()).filter(|&poll_batch| left[poll_batch] > 0).collect();
-                if undone.is_empty() {
+                let incomplete: Vec<usize> = (0..left.len()).filter(|&poll_batch| left[poll_batch] > 0).collect();
+                if incomplete.is_empty() {
                     break;
                 }
-                let poll_batch = undone[pick.index(undone.len())];
+                let poll_batch = incomplete[pick.index(incomplete.len())];
                 left[poll_batch] -= 1;
                 tracker.deliver(poll_batch as PollBatchId);
-                let done = left.iter().take_while(|&&batches| batches == 0).count();
-                let expected: Vec<NextOffset> = if done == 0 { vec![] } else { vec![(A, done as i64)] };
+                let complete = left.iter().take_while(|&&batches| batches == 0).count();
+                let expected: Vec<NextOffset> = if complete == 0 { vec![] } else { vec![(A, complete as i64)] };
                 prop_assert_eq!(tracker.committable(), expected);
-                prop_assert_eq!(tracker.in_flight(), left.len() - done);
+                prop_assert_eq!(tracker.in_flight(), left.len() - complete);
             }
         }
     }
