@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
 use super::admin::{self, RESPONSE_TIMEOUT};
 use super::backoff::backoff;
 use super::coordinator::{Coordinator, MemberIdentity};
+use super::error_name::kafka_name;
 use super::metadata::Metadata;
 use super::network::{Network, Node};
 use super::request::{group_by_topic, text, topic_name};
@@ -95,8 +96,8 @@ pub(super) fn outcome(code: i16) -> Outcome {
 
 /// What an answer says, in words.
 pub(super) fn describe(what: &str, partition: Option<&str>, code: i16) -> String {
-    let words =
-        ResponseError::try_from_code(code).map_or_else(String::new, |error| error.to_string());
+    let words = ResponseError::try_from_code(code)
+        .map_or_else(String::new, |error| kafka_name(error).to_string());
     match partition {
         Some(partition) => format!("{what}, {partition}: {words}"),
         None => format!("{what}: {words}"),
