@@ -151,7 +151,7 @@ fn log_commits_nothing_it_could_not_print() {
 fn log_warns_that_it_prints_nothing() {
     let broker = Broker::start(1);
     let sink = Router::start(&log(&broker, &["--log.level=DEBUG"]));
-    sink.wait_for("log.level=DEBUG is below logging.level.root: no record will be written");
+    sink.wait_for("log.level=DEBUG is below logging.level.root, no record will be written");
     sink.stop();
 }
 
