@@ -4,38 +4,40 @@ use std::ffi::OsString;
 
 use pico_args::Arguments;
 
-use crate::config::RoleName;
-use crate::config::known::CLIENTS;
+use crate::config::{ClientKind, RoleName, table};
 use crate::error::Problem;
 
-/// What `--help` prints; it fits one screen.
-pub(crate) const HELP: &str = "\
-parity-router: routes Kafka records by the parity of their last digit
+/// Beginning of what `--help` prints, up to the properties.
+const HELP_START: &str = "\
+parity-router routes Kafka records by the parity of their last digit
 
 usage: parity-router [command] [--property=value ...]
 
 commands:
-  router                         read, route, write; this is the default
+  router                         route records; this is the default
   time                           send the time, as Spring's time source does
   log                            print records, as Spring's log sink does
-  demo [--rate=n] [--count=n]    the whole stream on an embedded broker
-  probe [readiness | liveness]   ask a running router; exit code 0 for yes
+  demo [--rate=n] [--count=n]    run the recipe's stream on an embedded broker
+  probe [readiness | liveness]   query a running instance; exit code 0 if up
 
-properties, as arguments, in SPRING_APPLICATION_JSON, as environment variables
-(SPRING_CLOUD_STREAM_KAFKA_BINDER_BROKERS) or in application.properties:
-  spring.cloud.stream.bindings.input.destination   topics to read (input)
-  spring.cloud.stream.bindings.even.destination    topic to write (even)
-  spring.cloud.stream.bindings.odd.destination     topic to write (odd)
-  spring.cloud.stream.bindings.input.group         (the stream's name)
-  spring.cloud.stream.kafka.binder.brokers         (localhost:9092)
-  server.port                                      actuator (8080)
-  parity-router.invalid=dlq|skip|fail              what has no digit (dlq)
-  parity-router.client=native|librdkafka|kafka     Kafka client (native)
-  logging.level.root                               (INFO)
+properties, as arguments, environment variables, in SPRING_APPLICATION_JSON or
+in application.properties (scdf/PROPERTIES.md describes all of them):
+";
 
+/// End of what `--help` prints.
+const HELP_END: &str = "
 example: parity-router --spring.cloud.stream.kafka.binder.brokers=kafka:9092 \\
   --spring.cloud.stream.bindings.input.destination=timeDest
 ";
+
+/// Commands, for the message about one that does not exist.
+const COMMANDS: &str = "router, time, log, demo, probe";
+
+/// Returns what `--help` prints; it fits one screen of 80 columns and 25 lines.
+pub(crate) fn help() -> String {
+    let properties = table::help_lines().join("\n");
+    format!("{HELP_START}{properties}\n{HELP_END}")
+}
 
 /// A command line, taken apart.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,10 +107,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
         None => Command::Run(None),
         Some("demo") => Command::Demo(demo(&mut flags, &mut problems)),
         Some("probe") => return probe(flags),
-        Some(name) if let Some(role) = RoleName::of(name) => Command::Run(Some(role)),
+        Some(name) if let Some(role) = RoleName::from_name(name) => Command::Run(Some(role)),
         Some(other) => {
-            let message =
-                format!("{other:?} is no command; allowed: router, time, log, demo, probe");
+            let message = format!("unknown command {other:?}; available: {COMMANDS}");
             return Err(vec![problem("command", message)]);
         }
     };
@@ -195,7 +196,7 @@ pub(crate) fn version() -> String {
     format!(
         "parity-router {} (clients: {})",
         env!("CARGO_PKG_VERSION"),
-        CLIENTS.join(", ")
+        ClientKind::available_names().join(", ")
     )
 }
 
@@ -246,7 +247,10 @@ mod tests {
         check("demo --help", Command::Help, &[]);
         check("--version", Command::Version, &[]);
         check("--version=1", Command::Run(None), &["--version=1"]);
-        check_problem("routre", "allowed: router, time, log, demo, probe");
+        check_problem(
+            "bogus",
+            "unknown command \"bogus\"; available: router, time, log, demo, probe",
+        );
     }
 
     #[test]
@@ -293,7 +297,8 @@ mod tests {
 
     #[test]
     fn help_fits_one_screen() {
-        assert!(HELP.lines().count() <= 25, "{}", HELP.lines().count());
-        assert_eq!(HELP.lines().find(|line| line.len() > 80), None);
+        let help = help();
+        assert!(help.lines().count() <= 25, "{help}");
+        assert_eq!(help.lines().find(|line| line.len() > 80), None);
     }
 }

@@ -139,7 +139,7 @@ pub mod fuzz {
 fn run() -> Result<(), Error> {
     let cli = cli::parse(env::args_os().skip(1)).map_err(Error::Config)?;
     match cli.command {
-        Command::Help => print(&mut io::stdout(), cli::HELP),
+        Command::Help => print(&mut io::stdout(), &cli::help()),
         Command::Version => print(&mut io::stdout(), &format!("{}\n", cli::version())),
         Command::Probe(probe) => {
             let properties = Properties::load(&cli.properties);

@@ -7,9 +7,6 @@ use std::time::Duration;
 /// Names and values of librdkafka's own configuration properties.
 pub(crate) type LibrdkafkaProperties = Vec<(String, String)>;
 
-/// Default of [`ClientSettings::memory`]: 16 MiB.
-pub(crate) const DEFAULT_MEMORY: usize = 16 * 1024 * 1024;
-
 /// Default of `transaction.timeout.ms`. Kafka's is 60 s.
 pub(crate) const DEFAULT_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 

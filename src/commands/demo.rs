@@ -16,9 +16,7 @@ use crate::client::settings::{
     ClientSettings, ConsumerSettings, GroupId, ProducerSettings, StartOffset, Subscription,
 };
 use crate::client::{EmbeddedBroker, Librdkafka};
-use crate::config::{
-    Config, DEFAULT_STALL_TIMEOUT, LogSettings, Pace, Poller, RoleName, TimeSettings,
-};
+use crate::config::{Config, LogSettings, Pace, Poller, RoleName, TimeSettings};
 use crate::counters::Outcome;
 use crate::date_pattern::DatePattern;
 use crate::error::Error;
@@ -43,6 +41,9 @@ const TOPICS: [&str; 4] = [
 /// ANSI colours of the two loggers: green for even, cyan for odd.
 const EVEN_COLOUR: &str = "\x1b[32m";
 const ODD_COLOUR: &str = "\x1b[36m";
+
+/// Stall timeout of the loggers.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest wait for the loggers to print the routed records after the router has stopped.
 const PRINTED_WITHIN: Duration = Duration::from_secs(2);
@@ -173,7 +174,7 @@ impl Loggers {
                 start_offset: StartOffset::Earliest,
                 consumer: ConsumerSettings::default(),
             },
-            stall_timeout: DEFAULT_STALL_TIMEOUT,
+            stall_timeout: STALL_TIMEOUT,
             name: "log-sink".to_owned(),
             level: Level::Info,
             expression: Expression::default(),

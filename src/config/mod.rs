@@ -1,14 +1,27 @@
 //! Finished, validated values: what the program works with. Raw properties stop here.
 
+mod actuator;
+mod bindings;
+mod brokers;
 mod kafka_settings;
-pub(crate) mod known;
+mod kind;
+mod log;
+mod near_misses;
 mod read;
-mod roles;
+mod reader;
+#[cfg(test)]
+mod reference;
+mod router;
+mod secrets;
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+mod time;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use log::Level;
+use ::log::Level;
 
 use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 use crate::date_pattern::DatePattern;
@@ -53,8 +66,8 @@ impl RoleName {
         }
     }
 
-    /// The role of this name.
-    pub(crate) fn of(name: &str) -> Option<Self> {
+    /// Returns the role with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
@@ -89,9 +102,6 @@ impl Role {
         }
     }
 }
-
-/// Where `parity-router.stall-timeout` does not say: as long as Kafka's clients wait for an answer (`request.timeout.ms`).
-pub(crate) const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// That outputs and offsets are written in transactions (`spring.cloud.stream.kafka.binder.transaction`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +191,30 @@ pub(crate) enum ClientKind {
 }
 
 impl ClientKind {
+    /// All clients.
+    pub(crate) const ALL: [Self; 3] = [Self::Native, Self::Librdkafka, Self::Kafka];
+
+    /// The clients of this build that support what `kafka` does not, for messages.
+    pub(crate) const KAFKA_ALTERNATIVES: &str = if cfg!(feature = "librdkafka") {
+        "parity-router.client=native or librdkafka"
+    } else {
+        "parity-router.client=native"
+    };
+
+    /// The clients that this build includes.
+    pub(crate) const AVAILABLE: &[Self] = &[
+        Self::Native,
+        #[cfg(feature = "librdkafka")]
+        Self::Librdkafka,
+        #[cfg(feature = "kafka")]
+        Self::Kafka,
+    ];
+
+    /// Returns the names of the clients that this build includes.
+    pub(crate) fn available_names() -> Vec<&'static str> {
+        Self::AVAILABLE.iter().map(|client| client.name()).collect()
+    }
+
     /// As it is written in the property.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -29,7 +29,7 @@ fn an_unknown_command() {
         &["routre"],
         2,
         "",
-        &["\"routre\" is no command; allowed: router, time, log, demo, probe"],
+        &["unknown command \"routre\"; available: router, time, log, demo, probe"],
     );
     check(
         &["demo", "--rate=0", "--count=x"],
@@ -56,7 +56,7 @@ fn all_problems_at_once_with_their_origins() {
         "server.port (argument --server.port): \"http\" is not allowed; allowed: a port from 0 to 65535",
         "parity-router.client (argument --parity-router.client): \"java\" is not allowed; allowed: ",
         "spring.cloud.stream.bindings.odd.destination (SPRING_APPLICATION_JSON): an empty destination",
-        "spring.cloud.stream.bindings.even.destination (environment variable SPRING_CLOUD_STREAM_BINDINGS_EVEN_DESTINATION): same is also",
+        "spring.cloud.stream.bindings.even.destination (environment variable SPRING_CLOUD_STREAM_BINDINGS_EVEN_DESTINATION): topic \"same\" is both an input",
         "logging.level.root (environment variable LOGGING_LEVEL_ROOT): \"loud\" is not allowed",
     ] {
         assert!(stderr.contains(part), "{part:?} is not in {stderr}");

@@ -9,7 +9,7 @@ fn a_client_that_is_not_included() {
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{err}");
         let problem = format!(
-            "parity-router.client (argument --parity-router.client): this build has not the client {client}"
+            "parity-router.client (argument --parity-router.client): this build does not include the client \"{client}\""
         );
         assert!(err.contains(&problem), "{err}");
     }

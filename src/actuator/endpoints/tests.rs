@@ -1,11 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::actuator::content_negotiation::{ACTUATOR_JSON, JSON, TEXT};
-use crate::config::{DEFAULT_STALL_TIMEOUT, RoleName};
+use crate::config::RoleName;
 use crate::counters::Outcome;
 use crate::topic_partition::TopicPartition;
 
@@ -32,7 +32,7 @@ fn info() -> Info {
 }
 
 fn ready() -> Health {
-    let health = Health::new(&["timeDest".to_owned()], DEFAULT_STALL_TIMEOUT);
+    let health = Health::new(&["timeDest".to_owned()], Duration::from_secs(30));
     health.assigned(2);
     health
 }

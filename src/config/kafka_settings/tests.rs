@@ -9,12 +9,16 @@
 use crate::client::settings::*;
 use proptest::prelude::*;
 
-use super::names;
-use super::settings::{CLIENT_ID, MEGABYTE, REBALANCE};
+use super::table::{CLIENT_ID, DEFINITIONS};
+use crate::config::table::AUTO_REBALANCE;
 use crate::config::*;
 use crate::error::Problem;
 use crate::properties::Properties;
 
+/// Bytes in Spring's `MB`.
+const MEGABYTE: usize = 1024 * 1024;
+
+const REBALANCE: &str = AUTO_REBALANCE.name;
 const BINDER: &str = "spring.cloud.stream.kafka.binder.";
 const INPUT: &str = "spring.cloud.stream.kafka.bindings.input.consumer.";
 
@@ -396,7 +400,7 @@ fn shares_without_a_group() {
         (
             vec![off, &index],
             "spring.cloud.stream.instanceIndex",
-            "1 of 1 instances",
+            "1 is not the index of one of 1 instances",
         ),
         (
             vec!["I.autoRebalanceEnabled=no"],
@@ -419,7 +423,7 @@ fn shares_without_a_group() {
         &[off, "B.configuration.group.instance.id=a"],
         &[
             "B.configuration.group.instance.id",
-            "no group to be a member of",
+            "not a member of a group",
         ],
     );
     check_problem(
@@ -486,15 +490,21 @@ fn problems() {
         ("group.instance.id=a/b", "up to 249"),
         ("partition.assignment.strategy=sticky", "cooperative-sticky"),
         ("partition.assignment.strategy=", "cooperative-sticky"),
-        ("auto.offset.reset=none", "nowhere to start"),
+        ("auto.offset.reset=none", "cannot start"),
         ("auto.offset.reset=smallest", "earliest or latest"),
         (
             "heartbeat.interval.ms=45000",
-            "within the session's timeout",
+            "shorter than the session timeout",
         ),
-        ("session.timeout.ms=3000", "within the session's timeout"),
+        (
+            "session.timeout.ms=3000",
+            "shorter than the session timeout",
+        ),
         ("transactional.id=t", "transactionIdPrefix"),
-        ("partitioner.class=P", "chosen by its key"),
+        (
+            "partitioner.class=P",
+            "chooses a record's partition by its key",
+        ),
         ("security.protocol=TLS", "allowed: PLAINTEXT"),
     ] {
         let given = format!("B.configuration.{given}");
@@ -523,7 +533,7 @@ fn problems() {
         ClientKind::Kafka,
         &["B.configuration.group.instance.id=a"],
         "B.configuration.group.instance.id",
-        "no group membership; allowed: parity-router.client=native",
+        "does not support group membership; allowed: parity-router.client=native",
     );
 }
 
@@ -549,7 +559,7 @@ fn transactions() {
     for role in [RoleName::Time, RoleName::Log] {
         let (_, warnings) = read_all(role, &[expand(PREFIX)], &[]).unwrap();
         assert!(
-            matches!(&warnings[..], [warning] if warning.contains("no effect in the role")),
+            matches!(&warnings[..], [warning] if warning.contains("no transactions")),
             "{warnings:?}"
         );
     }
@@ -610,7 +620,7 @@ fn transactions_that_are_refused() {
 #[test]
 fn what_is_not_plaintext() {
     let sentence =
-        |what: &str, client: &str| format!("{what}: the client {client} speaks PLAINTEXT only; ");
+        |what: &str, client: &str| format!("{what}: the client {client} supports PLAINTEXT only; ");
     for client in [ClientKind::Native, ClientKind::Kafka] {
         for (given, what) in [
             (
@@ -643,7 +653,7 @@ fn what_is_not_plaintext() {
 
 #[test]
 fn warnings() {
-    let java = "without effect here";
+    let java = "that have no effect here";
     for (given, parts) in [
         (
             vec!["B.configuration.max.poll.records=1"],
@@ -667,16 +677,16 @@ fn warnings() {
             vec!["B.configuration.socket.keepalive.enable=true"],
             vec![
                 "the client native does not know",
-                "parity-router.client=librdkafka hands it",
+                "parity-router.client=librdkafka passes it on",
             ],
         ),
         (
             vec!["B.configuration.retries=3"],
-            vec!["never given up because of time"],
+            vec!["never gives it up because of time"],
         ),
         (
             vec!["B.configuration.delivery.timeout.ms=3"],
-            vec!["never given up because of time"],
+            vec!["never gives it up because of time"],
         ),
         (
             vec!["B.configuration.bootstrap.servers=a"],
@@ -688,15 +698,15 @@ fn warnings() {
         ),
         (
             vec!["B.configuration.enable.auto.commit=true"],
-            vec!["committed by the router"],
+            vec!["the router commits offsets itself"],
         ),
         (
             vec!["I.configuration.acks=1"],
-            vec!["acks is for producers, and this place for consumers"],
+            vec!["acks is for producers, and this prefix is for consumers"],
         ),
         (
             vec!["I.configuration.client.id=a"],
-            vec!["for all connections, as B.configuration.client.id"],
+            vec!["for all connections, to be given as B.configuration.client.id"],
         ),
     ] {
         let parts: Vec<String> = parts
@@ -721,7 +731,7 @@ fn warnings() {
         ClientKind::Kafka,
         &kafka,
         &[
-            "the client kafka has none of Kafka's own settings",
+            "the client kafka does not read Kafka's own settings",
             "acks (argument",
             "foo (argument",
         ],
@@ -822,16 +832,16 @@ mod librdkafka {
             client,
             &["B.configuration.partition.assignment.strategy=range,cooperative-sticky"],
             "B.configuration.partition.assignment.strategy",
-            "only alone",
+            "only as the single assignor",
         );
         for given in ["B.configuration.sasl.jaas.config=x", "B.jaas.loginModule=x"] {
             let property = given.split_once('=').unwrap().0;
-            check_problem(client, &[given], property, "has no JAAS");
+            check_problem(client, &[given], property, "does not support JAAS");
         }
         check_warning(
             client,
             &["B.configuration.socket.connection.setup.timeout.max.ms=30000"],
-            &["librdkafka has no socket.connection.setup.timeout.max.ms"],
+            &["librdkafka does not have socket.connection.setup.timeout.max.ms"],
         );
         check_warning(
             client,
@@ -845,8 +855,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_names_and_values_are_read(name in "[a-z.\\[\\]_é]{0,20}", value in ".{0,12}", known in 0..names::NAMES.len()) {
-        let known = names::NAMES.get(known).map_or("", |known| known.name);
+    fn any_names_and_values_are_read(name in "[a-z.\\[\\]_é]{0,20}", value in ".{0,12}", known in 0..DEFINITIONS.len()) {
+        let known = DEFINITIONS.get(known).map_or("", |known| known.name);
         for client in [ClientKind::Native, ClientKind::Kafka] {
             let _ = read(client, &[
                 &format!("B.configuration.{name}={value}"),
