@@ -46,6 +46,11 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// Number of failures in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Returns whether it is too early to send the request.
     pub(super) fn is_waiting(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)

@@ -142,7 +142,12 @@ impl RecordAccumulator {
         self.queues
             .iter()
             .filter(|queue| !queue.is_empty())
-            .flat_map(|queue| [queue.retry_at, queue.linger_end(&self.batch_settings)])
+            .flat_map(|queue| {
+                [
+                    queue.backoff.until(),
+                    queue.linger_end(&self.batch_settings),
+                ]
+            })
             .flatten()
     }
 }

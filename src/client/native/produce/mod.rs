@@ -162,8 +162,8 @@ impl Producer {
         let manager = self.transaction_manager.as_ref();
         let retries = [
             self.metadata.next_poll(&self.network),
-            self.producer_id.retry_at,
-            manager.and_then(|manager| manager.retry_at),
+            self.producer_id.backoff.until(),
+            manager.and_then(|manager| manager.backoff.until()),
         ];
         let deadlines = self
             .accumulator

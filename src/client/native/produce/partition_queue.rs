@@ -7,7 +7,7 @@ use super::in_flight::{InFlightBatches, RecordCount};
 use super::incomplete_batches::IncompleteBatches;
 use super::producer_batch::ProducerBatch;
 use crate::client::OutputTopic;
-use crate::client::native::backoff::backoff;
+use crate::client::native::backoff::Backoff;
 use crate::client::native::compression;
 use crate::client::native::network::Node;
 use crate::client::records::BATCH_HEADER_SIZE;
@@ -34,10 +34,8 @@ pub(super) struct PartitionQueue {
     pub(super) in_flight: InFlightBatches<ProducerBatch>,
     /// Broker that the in-flight batches were sent to.
     pub(super) node: Option<Node>,
-    /// Failures since the last acknowledgement.
-    pub(super) failures: u32,
-    /// End of the back-off: nothing is sent before.
-    pub(super) retry_at: Option<Instant>,
+    /// Failures since the last acknowledgement, and the time before which nothing is sent.
+    pub(super) backoff: Backoff,
     /// A warning about the failures since the last acknowledgement was logged.
     pub(super) has_warned: bool,
     /// Number of the last transaction that the partition was added to.
@@ -56,8 +54,7 @@ impl PartitionQueue {
             queued: VecDeque::new(),
             in_flight,
             node: None,
-            failures: 0,
-            retry_at: None,
+            backoff: Backoff::default(),
             has_warned: false,
             transaction: 0,
         }
@@ -152,26 +149,27 @@ impl PartitionQueue {
     pub(super) fn mark_sent(&mut self, id: u64, node: Node) {
         self.in_flight.mark_sent(id);
         self.node = Some(node);
-        self.retry_at = None;
+        self.backoff.end_wait();
     }
 
     /// True if a failure now is the first one since the last acknowledgement, or belongs to the first one because its back-off still runs.
     pub(super) fn is_first_failure(&self, now: Instant) -> bool {
-        let is_backing_off = self.retry_at.is_some_and(|at| now < at);
-        self.failures == 0 || self.failures == 1 && is_backing_off
+        match self.backoff.failures() {
+            0 => true,
+            failures => failures == 1 && self.backoff.is_waiting(now),
+        }
     }
 
     /// Starts a back-off. Failures during a back-off do not extend it.
     pub(super) fn back_off(&mut self, now: Instant, range: BackoffRange) {
-        if self.retry_at.is_none_or(|at| at <= now) {
-            self.retry_at = Some(now + backoff(range, self.failures));
-            self.failures = self.failures.saturating_add(1);
+        if !self.backoff.is_waiting(now) {
+            self.backoff.fail(now, range);
         }
     }
 
     /// A batch was acknowledged. Returns whether a warning about failures was logged before.
     pub(super) fn mark_acknowledged(&mut self) -> bool {
-        self.failures = 0;
+        self.backoff.clear_failures();
         std::mem::take(&mut self.has_warned)
     }
 }
@@ -287,10 +285,10 @@ mod tests {
         let now = Instant::now();
         let back_off = |queue: &mut PartitionQueue| {
             queue.back_off(now, bounds);
-            let retry_at = queue.retry_at.unwrap();
+            let retry_at = queue.backoff.until().unwrap();
             // A second failure during the back-off.
             queue.back_off(now, bounds);
-            assert_eq!(queue.retry_at, Some(retry_at));
+            assert_eq!(queue.backoff.until(), Some(retry_at));
             queue.mark_sent(0, Node::Broker(1));
             retry_at - now
         };

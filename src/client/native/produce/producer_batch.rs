@@ -1,7 +1,7 @@
 //! A batch of encoded records for one partition. No I/O.
 //!
 //! Its records are a whole record set of an incomplete batch, used in place, or a copy of its own where a record set had to be split, merged or
-//! compressed. It remembers the location of each record, so that it can be split again and its records be completed.
+//! compressed. It remembers the location of each record, to split the batch again and to complete its records.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -114,7 +114,7 @@ impl ProducerBatch {
         Ok(())
     }
 
-    /// Returns the two halves in order. The half of a single record is only the second one.
+    /// Returns the two halves in order, or only one batch if there is a single record.
     pub(super) fn halves(&self, incomplete: &IncompleteBatches) -> Vec<Self> {
         let middle = usize::try_from(self.record_count()).unwrap_or_default() / 2;
         let mut number = 0;

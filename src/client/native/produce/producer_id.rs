@@ -9,7 +9,7 @@ use super::error_class::{ErrorClass, classify};
 use super::in_flight::ProducerIdentity;
 use super::{Producer, RequestTag, failure};
 use crate::client::Error;
-use crate::client::native::backoff::backoff;
+use crate::client::native::backoff::Backoff;
 use crate::client::native::error_name::kafka_name;
 use crate::client::native::network::Node;
 use crate::client::native::response::Response;
@@ -19,9 +19,7 @@ pub(super) struct ProducerId {
     /// `None` while a new one is needed.
     pub(super) identity: Option<ProducerIdentity>,
     is_requested: bool,
-    failures: u32,
-    /// End of the back-off: no request is sent before.
-    pub(super) retry_at: Option<Instant>,
+    pub(super) backoff: Backoff,
 }
 
 /// Consecutive failures without a warning: about five seconds with Kafka's back-off. A cluster that has just started needs that long.
@@ -35,11 +33,10 @@ impl Producer {
             self.producer_id.identity = manager.transaction.identity();
             return Ok(());
         }
-        let is_backing_off = self.producer_id.retry_at.is_some_and(|at| now < at);
         if !self.settings.idempotent
             || self.producer_id.identity.is_some()
             || self.producer_id.is_requested
-            || is_backing_off
+            || self.producer_id.backoff.is_waiting(now)
         {
             return Ok(());
         }
@@ -66,18 +63,18 @@ impl Producer {
         response: &Response<RequestTag>,
         now: Instant,
     ) -> Result<(), Error> {
-        let answer = match response.decode::<InitProducerIdRequest>() {
-            Ok(answer) => answer,
+        let response = match response.decode::<InitProducerIdRequest>() {
+            Ok(response) => response,
             Err(error) => {
                 self.retry_producer_id(now);
                 self.network.disconnect(node, &error.to_string());
                 return Ok(());
             }
         };
-        let Some(error) = ResponseError::try_from_code(answer.error_code) else {
+        let Some(error) = ResponseError::try_from_code(response.error_code) else {
             self.producer_id.is_requested = false;
-            self.producer_id.failures = 0;
-            self.producer_id.identity = Some((answer.producer_id.0, answer.producer_epoch));
+            self.producer_id.backoff.clear_failures();
+            self.producer_id.identity = Some((response.producer_id.0, response.producer_epoch));
             return Ok(());
         };
         let name = kafka_name(error);
@@ -87,7 +84,7 @@ impl Producer {
         }
         self.retry_producer_id(now);
         let message = format!("InitProducerId failed: {name}, retrying");
-        if self.producer_id.failures > QUIET_FAILURES {
+        if self.producer_id.backoff.failures() > QUIET_FAILURES {
             self.warn(now, &message);
         } else {
             log::debug!("{message}");
@@ -97,12 +94,8 @@ impl Producer {
 
     /// Sends the request again after a back-off.
     pub(super) fn retry_producer_id(&mut self, now: Instant) {
-        let wait = backoff(
-            self.network.settings().retry_backoff,
-            self.producer_id.failures,
-        );
+        let range = self.network.settings().retry_backoff;
         self.producer_id.is_requested = false;
-        self.producer_id.retry_at = Some(now + wait);
-        self.producer_id.failures = self.producer_id.failures.saturating_add(1);
+        self.producer_id.backoff.fail(now, range);
     }
 }

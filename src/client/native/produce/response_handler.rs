@@ -203,7 +203,7 @@ impl Producer {
         // it whether the partition belongs to the transaction (KIP-890). The coordinator needs only a moment.
         let is_coordinator_busy = error == ResponseError::NotEnoughReplicas
             && self.transaction_manager.is_some()
-            && queue.failures < BUSY_COORDINATOR_FAILURES;
+            && queue.backoff.failures() < BUSY_COORDINATOR_FAILURES;
         // Leaders move, and not every broker knows a new topic at once.
         if needs_metadata && queue.is_first_failure(now) {
             queue.back_off(now, self.network.settings().retry_backoff);

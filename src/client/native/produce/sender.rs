@@ -49,7 +49,7 @@ impl Producer {
         queue
             .fill_in_flight(&accumulator.batch_settings, &accumulator.incomplete, now)
             .map_err(|error| failure(format!("topic {topic}: {}", report(&error))))?;
-        if queue.retry_at.is_some_and(|at| now < at) {
+        if queue.backoff.is_waiting(now) {
             return Ok(None);
         }
         if queue.in_flight.needs_identity() {

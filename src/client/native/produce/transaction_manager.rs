@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
 use super::partition_queue::PartitionQueue;
 use super::{Producer, RequestTag};
 use crate::client::Error;
-use crate::client::native::backoff::backoff;
+use crate::client::native::backoff::Backoff;
 use crate::client::native::coordinator::Coordinator;
 use crate::client::native::network::Node;
 use crate::client::native::request::{group_by_topic, text, topic_name};
@@ -27,9 +27,7 @@ pub(super) struct TransactionManager {
     coordinator: Coordinator,
     /// Indexes of the queues whose partitions are being added, while the request is in flight.
     requested: Option<Vec<usize>>,
-    /// End of the back-off: no request is sent before.
-    pub(super) retry_at: Option<Instant>,
-    failures: u32,
+    pub(super) backoff: Backoff,
 }
 
 impl TransactionManager {
@@ -38,16 +36,14 @@ impl TransactionManager {
             transaction: transaction.clone(),
             coordinator: Coordinator::for_transaction(&transaction.id),
             requested: None,
-            retry_at: None,
-            failures: 0,
+            backoff: Backoff::default(),
         }
     }
 
-    /// The request failed: it is sent again after a back-off between `first` and `longest`.
+    /// The request failed: it is sent again after a back-off.
     fn back_off(&mut self, now: Instant, range: BackoffRange) {
         self.requested = None;
-        self.retry_at = Some(now + backoff(range, self.failures));
-        self.failures = self.failures.saturating_add(1);
+        self.backoff.fail(now, range);
     }
 }
 
@@ -61,7 +57,7 @@ impl Producer {
         let number = manager.transaction.number();
         let is_missing = |queue: &PartitionQueue| queue.transaction < number && !queue.is_empty();
         if manager.requested.is_some()
-            || manager.retry_at.is_some_and(|at| now < at)
+            || manager.backoff.is_waiting(now)
             || !queues.iter().any(is_missing)
         {
             return;
@@ -108,9 +104,9 @@ impl Producer {
             return Ok(());
         };
         match response.decode::<FindCoordinatorRequest>() {
-            Ok(answer) => manager
+            Ok(response) => manager
                 .coordinator
-                .handle_response(&self.network, &mut self.metadata, &answer)
+                .handle_response(&self.network, &mut self.metadata, &response)
                 .map_err(super::failure),
             Err(error) => {
                 manager.coordinator.disconnected(&self.network);
@@ -132,7 +128,7 @@ impl Producer {
         response: &Response<RequestTag>,
         now: Instant,
     ) -> Result<(), Error> {
-        let Ok(answer) = response.decode::<AddPartitionsToTxnRequest>() else {
+        let Ok(response) = response.decode::<AddPartitionsToTxnRequest>() else {
             self.retry_add_partitions(now);
             self.network
                 .disconnect(node, "malformed response to AddPartitionsToTxn");
@@ -141,11 +137,10 @@ impl Producer {
         let Some(manager) = &mut self.transaction_manager else {
             return Ok(());
         };
-        let (partition, code) = worst_result(&answer);
+        let (partition, code) = worst_result(&response);
         match outcome(code) {
             Outcome::Done => {
-                manager.failures = 0;
-                manager.retry_at = None;
+                manager.backoff.reset();
                 let number = manager.transaction.number();
                 for index in manager.requested.take().unwrap_or_default() {
                     if let Some(queue) = self.accumulator.queues.get_mut(index) {

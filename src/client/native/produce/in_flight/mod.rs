@@ -87,7 +87,7 @@ impl<B: RecordCount> InFlightBatches<B> {
         self.is_idempotent && self.numbers.identity.is_none() && !self.batches.is_empty()
     }
 
-    /// Sets producer id and epoch. Returns false if the broker has rejected this producer id before.
+    /// Sets producer id and epoch. Returns false if the producer id is retired: the broker rejected it, or its epochs are used up.
     pub(super) fn set_identity(&mut self, identity: ProducerIdentity) -> bool {
         self.numbers.set_identity(identity)
     }
@@ -202,8 +202,8 @@ impl<B: RecordCount> InFlightBatches<B> {
         }
     }
 
-    /// A connection was closed. The answers that came over it do not count any more: the next ones may come from another broker, or from one
-    /// that restarted and recognizes fewer batches.
+    /// A connection was closed. OUT_OF_ORDER_SEQUENCE_NUMBER that was answered over it does not count any more: the next response may come
+    /// from another broker, or from one that restarted and recognizes fewer batches.
     pub(super) fn connection_closed(&mut self) {
         let is_out_of_sequence = |first: &InFlightBatch<B>| first.is_out_of_sequence;
         if self.batches.front().is_some_and(is_out_of_sequence) {
