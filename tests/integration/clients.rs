@@ -37,8 +37,8 @@ fn the_old_client_and_a_new_broker() {
     check(
         "kafka",
         (4, 11),
-        "takes Fetch requests of version 4 to 11, and the client `kafka` sends version 0, which Kafka 4.0 removed (KIP-896): use \
-         parity-router.client=native, or a broker up to Kafka 3.9",
+        "supports Fetch versions 4 to 11, but the client `kafka` requires version 0, which Kafka 4.0 removed (KIP-896); use the \
+         client `native`, or a broker up to Kafka 3.9",
     );
 }
 

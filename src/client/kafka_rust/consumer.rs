@@ -1,4 +1,4 @@
-//! Reads all partitions of the inputs, each from its own place. Owned by the thread `consumer`.
+//! The consumer of the client `kafka`: reads all partitions of the input topics. Runs on the thread `consumer`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -9,69 +9,66 @@ use ::kafka::client::fetch::Response;
 use ::kafka::client::{CommitOffset, FetchGroupOffset, FetchOffset, FetchPartition, KafkaClient};
 use ::kafka::error::{Error as KafkaError, KafkaCode};
 
-use super::{connect, provision, words};
+use super::fetched_records::FetchedRecords;
+use super::{describe, new_client, topics};
 use crate::client::Error;
 use crate::client::Topics;
-use crate::client::records::Headers;
 use crate::client::settings::{ClientSettings, GroupId, StartOffset, Subscription};
 use crate::client::{ConsumerEvent, NotReady, Polled, Record};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
-/// Bytes asked for of a partition at first; doubled, up to the second, where a record does not fit (Fetch version 0 then answers nothing).
-const FETCH_BYTES: (i32, i32) = (1 << 20, 1 << 26);
+/// Initial `max_bytes` of a partition in a fetch. Fetch version 0 returns no record at all if the next one is larger, so the limit is doubled
+/// until the record fits.
+const INITIAL_FETCH_BYTES: i32 = 1 << 20;
 
-/// See the module.
+/// Upper bound of the doubled `max_bytes`.
+const MAX_FETCH_BYTES: i32 = 1 << 26;
+
+/// The consumer of the client `kafka`.
 pub(crate) struct Consumer {
     settings: ClientSettings,
     client: KafkaClient,
     topics: Topics,
     group: GroupId,
     start_offset: StartOffset,
-    places: BTreeMap<TopicPartition, RecordLocation>,
-    fetched: Fetched,
+    positions: BTreeMap<TopicPartition, FetchPosition>,
+    fetched: FetchedRecords,
     events: VecDeque<ConsumerEvent>,
-    paused: bool,
-    /// The last exchange with a broker failed, and the client is to be made anew.
-    unavailable: bool,
+    is_paused: bool,
+    /// True if the last request failed; the next fetch then starts with a new client.
+    is_unavailable: bool,
     warnings: Throttle,
 }
 
-/// Where a partition is being read.
+/// Fetch position of a partition.
 #[derive(Debug, Clone, Copy)]
-struct RecordLocation {
+struct FetchPosition {
+    /// Next offset to fetch; -1 if the offset was out of range and has to be reset.
     next: i64,
-    fetch_bytes: i32,
-}
-
-/// What was fetched and not yet lent.
-#[derive(Default)]
-struct Fetched {
-    responses: Vec<Response>,
-    /// Response, topic, partition and record that come next.
-    at: (usize, usize, usize, usize),
+    max_bytes: i32,
 }
 
 impl Consumer {
-    /// See [`Client::consumer`](crate::client::Client::consumer).
+    /// Implements [`Client::consumer`](crate::client::Client::consumer).
     pub(super) fn new(settings: &ClientSettings, input: &Subscription, topics: &Topics) -> Self {
         Self {
-            client: connect(settings),
+            client: new_client(settings),
             topics: topics.clone(),
             settings: settings.clone(),
             group: input.group.clone(),
             start_offset: input.start_offset,
-            places: BTreeMap::new(),
-            fetched: Fetched::default(),
+            positions: BTreeMap::new(),
+            fetched: FetchedRecords::default(),
             events: VecDeque::new(),
-            paused: false,
-            unavailable: false,
+            is_paused: false,
+            is_unavailable: false,
             warnings: Throttle::new(WARNING_INTERVAL),
         }
     }
 
-    /// Where each partition is to be read: at its committed offset, else where a new group starts.
-    fn find_places(&mut self) -> Result<(), KafkaError> {
+    /// Sets the position of each partition to its committed offset, or to the start offset if none is committed.
+    fn look_up_positions(&mut self) -> Result<(), KafkaError> {
         for (index, topic) in self.topics.inputs.iter().enumerate() {
             let partitions: Vec<i32> = self
                 .client
@@ -88,83 +85,74 @@ impl Consumer {
                 .fetch_offsets(&[topic], start)?
                 .remove(topic)
                 .unwrap_or_default();
-            let mut nexts: BTreeMap<i32, i64> = start
+            let mut offsets: BTreeMap<i32, i64> = start
                 .into_iter()
-                .map(|place| (place.partition, place.offset))
+                .map(|found| (found.partition, found.offset))
                 .collect();
             if let GroupId::Named(group) = &self.group {
-                let wanted: Vec<FetchGroupOffset<'_>> = partitions
+                let requests: Vec<FetchGroupOffset<'_>> = partitions
                     .iter()
                     .map(|&partition| FetchGroupOffset::new(topic, partition))
                     .collect();
                 let committed = self
                     .client
-                    .fetch_group_offsets(group, &wanted)?
+                    .fetch_group_offsets(group, &requests)?
                     .remove(topic)
                     .unwrap_or_default();
-                let committed = committed.into_iter().filter(|place| place.offset >= 0);
-                nexts.extend(committed.map(|place| (place.partition, place.offset)));
+                let committed = committed.into_iter().filter(|found| found.offset >= 0);
+                offsets.extend(committed.map(|found| (found.partition, found.offset)));
             }
             let topic = u16::try_from(index).unwrap_or_default();
             for partition in partitions {
-                if let Some(&next) = nexts.get(&partition) {
-                    let place = RecordLocation {
+                if let Some(&next) = offsets.get(&partition) {
+                    let position = FetchPosition {
                         next,
-                        fetch_bytes: FETCH_BYTES.0,
+                        max_bytes: INITIAL_FETCH_BYTES,
                     };
-                    self.places
-                        .insert(TopicPartition { topic, partition }, place);
+                    self.positions
+                        .insert(TopicPartition { topic, partition }, position);
                 }
             }
         }
         Ok(())
     }
 
+    /// Fetches all partitions, reconnecting first if the last request failed.
     fn fetch(&mut self, timeout: Duration) -> Result<(), KafkaError> {
-        if self.unavailable {
-            self.client = connect(&self.settings);
+        if self.is_unavailable {
+            self.client = new_client(&self.settings);
             self.client.load_metadata(&self.topics.all())?;
-            self.unavailable = false;
+            self.is_unavailable = false;
             self.events.push_back(ConsumerEvent::Available);
         }
         self.client.set_fetch_max_wait_time(timeout)?;
         self.client.set_fetch_min_bytes(1);
-        let wanted = self.places.iter().map(|(partition, place)| {
-            FetchPartition::new(
-                self.topics.input(partition.topic),
-                partition.partition,
-                place.next,
-            )
-            .with_max_bytes(place.fetch_bytes)
+        let requests = self.positions.iter().map(|(partition, position)| {
+            let topic = self.topics.input(partition.topic);
+            FetchPartition::new(topic, partition.partition, position.next)
+                .with_max_bytes(position.max_bytes)
         });
-        let wanted: Vec<FetchPartition<'_>> = wanted.collect();
-        let responses = self.client.fetch_messages(&wanted)?;
-        self.fetched = Fetched {
-            responses,
-            at: (0, 0, 0, 0),
-        };
+        let requests: Vec<FetchPartition<'_>> = requests.collect();
+        self.fetched = FetchedRecords::new(self.client.fetch_messages(&requests)?);
         Ok(())
     }
 
-    /// The exchange failed: the next one begins with a new client.
-    fn lost(&mut self, error: &KafkaError) {
-        if !self.unavailable {
-            self.unavailable = true;
+    /// Marks the client as failed, so that the next fetch starts with a new one, and reports it once.
+    fn fail(&mut self, error: &KafkaError) {
+        if !self.is_unavailable {
+            self.is_unavailable = true;
             self.events
-                .push_back(ConsumerEvent::Unavailable(words(error)));
+                .push_back(ConsumerEvent::Unavailable(describe(error)));
         }
     }
 
-    /// Looks at what was fetched before it is lent: errors of single partitions, and records that did not fit.
+    /// Handles what a fetch returned besides records: errors of single partitions, and records that did not fit.
     fn check_fetched(&mut self) -> Result<(), Error> {
-        let mut reload = false;
-        for topic in self.fetched.responses.iter().flat_map(Response::topics) {
-            let Some(index) = self
-                .topics
-                .inputs
-                .iter()
-                .position(|input| input == topic.topic())
-            else {
+        let mut needs_reload = false;
+        let responses = self.fetched.responses().iter();
+        for topic in responses.flat_map(Response::topics) {
+            let mut inputs = self.topics.inputs.iter();
+            let Some(index) = inputs.position(|input| input == topic.topic()) else {
                 continue;
             };
             for partition in topic.partitions() {
@@ -172,84 +160,89 @@ impl Consumer {
                     topic: u16::try_from(index).unwrap_or_default(),
                     partition: partition.partition(),
                 };
-                let Some(place) = self.places.get_mut(&key) else {
+                let Some(position) = self.positions.get_mut(&key) else {
                     continue;
                 };
-                match partition.data() {
+                let error = match partition.data() {
                     Ok(data) => {
-                        let short =
-                            data.messages().is_empty() && data.highwatermark_offset() > place.next;
-                        place.fetch_bytes = if short {
-                            place.fetch_bytes.saturating_mul(2).min(FETCH_BYTES.1)
+                        let did_not_fit = data.messages().is_empty()
+                            && data.highwatermark_offset() > position.next;
+                        position.max_bytes = if did_not_fit {
+                            position.max_bytes.saturating_mul(2).min(MAX_FETCH_BYTES)
                         } else {
-                            FETCH_BYTES.0
+                            INITIAL_FETCH_BYTES
                         };
+                        continue;
                     }
-                    Err(error) => {
-                        if let Some(suppressed) = self.warnings.admit(Instant::now()) {
-                            log::warn!(
-                                "fetch {}-{} at offset {}: {} ({suppressed} more like this since the last line)",
-                                topic.topic(),
-                                key.partition,
-                                place.next,
-                                words(&error)
-                            );
-                        }
-                        match *error {
-                            KafkaError::Kafka(KafkaCode::OffsetOutOfRange) => place.next = -1,
-                            KafkaError::UnsupportedCompression => {
-                                return Err(Error::Kafka {
-                                    operation: "fetch",
-                                    reason: words(&error),
-                                });
-                            }
-                            _ => reload = true,
-                        }
-                    }
+                    Err(error) => error,
+                };
+                let next_step = match *error {
+                    KafkaError::UnsupportedCompression => return Err(fetch_error(&error)),
+                    KafkaError::Kafka(KafkaCode::OffsetOutOfRange) => "resetting the offset",
+                    _ => "reconnecting",
+                };
+                if let Some(suppressed) = self.warnings.admit(Instant::now()) {
+                    log::warn!(
+                        "fetch {}-{} at offset {} failed: {}, {next_step} ({suppressed} more like this since the last line)",
+                        topic.topic(),
+                        key.partition,
+                        position.next,
+                        describe(&error)
+                    );
+                }
+                if matches!(*error, KafkaError::Kafka(KafkaCode::OffsetOutOfRange)) {
+                    position.next = -1;
+                } else {
+                    needs_reload = true;
                 }
             }
         }
-        if reload {
-            self.lost(&KafkaError::Kafka(KafkaCode::LeaderNotAvailable));
+        if needs_reload {
+            self.fail(&KafkaError::Kafka(KafkaCode::LeaderNotAvailable));
         }
-        if self.places.values().any(|place| place.next < 0) {
-            self.reset_places();
+        if self.positions.values().any(|position| position.next < 0) {
+            self.reset_positions();
         }
         Ok(())
     }
 
-    /// Retention has passed a partition's place: it goes on where a new group would start.
-    fn reset_places(&mut self) {
-        let old = std::mem::take(&mut self.places);
-        if let Err(error) = self.find_places() {
-            self.lost(&error);
+    /// Looks up new positions for the partitions whose offset was out of range, usually because retention deleted the records.
+    fn reset_positions(&mut self) {
+        let old = std::mem::take(&mut self.positions);
+        if let Err(error) = self.look_up_positions() {
+            self.fail(&error);
         }
-        for (partition, place) in old {
-            if place.next >= 0 || !self.places.contains_key(&partition) {
-                self.places.insert(partition, place);
+        for (partition, position) in old {
+            if position.next >= 0 || !self.positions.contains_key(&partition) {
+                self.positions.insert(partition, position);
             }
         }
     }
 }
 
+fn fetch_error(error: &KafkaError) -> Error {
+    Error::Kafka {
+        operation: "fetch",
+        reason: describe(error),
+    }
+}
+
 impl crate::client::Consumer for Consumer {
     fn prepare(&mut self) -> Result<(), NotReady> {
-        provision::check_broker(&self.settings.brokers)?;
-        let prepared = provision::check_topics(
-            &mut self.client,
-            &self.topics,
-            self.settings.topics.auto_create,
-        )
-        .and_then(|()| {
-            self.find_places().map_err(|error| {
-                NotReady::Waiting(format!("look for committed offsets: {}", words(&error)))
-            })
-        });
+        let settings = &self.settings;
+        topics::check_broker(&settings.brokers, &settings.connection.client_id)?;
+        let auto_create = settings.topics.auto_create;
+        let prepared =
+            topics::check_topics(&mut self.client, &self.topics, auto_create).and_then(|()| {
+                self.look_up_positions().map_err(|error| {
+                    NotReady::Waiting(format!("look up committed offsets: {}", describe(&error)))
+                })
+            });
         if prepared.is_err() {
-            self.client = connect(&self.settings);
+            self.client = new_client(&self.settings);
         } else {
             self.events.push_back(ConsumerEvent::Assigned(
-                self.places.keys().copied().collect(),
+                self.positions.keys().copied().collect(),
             ));
         }
         prepared
@@ -260,20 +253,17 @@ impl crate::client::Consumer for Consumer {
         timeout: Duration,
         mut handle: impl FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        if self.paused {
+        if self.is_paused {
             thread::sleep(timeout);
             return Ok(());
         }
         if self.fetched.is_empty() {
             if let Err(error) = self.fetch(timeout) {
                 if matches!(error, KafkaError::UnsupportedCompression) {
-                    return Err(Error::Kafka {
-                        operation: "fetch",
-                        reason: words(&error),
-                    });
+                    return Err(fetch_error(&error));
                 }
-                self.lost(&error);
-                // As long as a fetch would have waited, so that a broker that is down is not asked in a tight loop.
+                self.fail(&error);
+                // A fetch would have waited as long. Without the wait, requests to an unreachable broker would be repeated in a tight loop.
                 thread::sleep(timeout);
                 return Ok(());
             }
@@ -282,12 +272,12 @@ impl crate::client::Consumer for Consumer {
         let Self {
             fetched,
             topics,
-            places,
+            positions,
             ..
         } = self;
-        fetched.lend(topics, |record| {
-            if let Some(place) = places.get_mut(&record.partition) {
-                place.next = record.offset + 1;
+        fetched.deliver(topics, |record: Record<'_>| {
+            if let Some(position) = positions.get_mut(&record.partition) {
+                position.next = record.offset + 1;
             }
             handle(Polled::Record(record))
         });
@@ -299,12 +289,12 @@ impl crate::client::Consumer for Consumer {
     }
 
     fn pause(&mut self) -> Result<(), Error> {
-        self.paused = true;
+        self.is_paused = true;
         Ok(())
     }
 
     fn resume(&mut self) -> Result<(), Error> {
-        self.paused = false;
+        self.is_paused = false;
         Ok(())
     }
 
@@ -312,18 +302,14 @@ impl crate::client::Consumer for Consumer {
         let GroupId::Named(group) = &self.group else {
             return Ok(());
         };
-        if self.unavailable {
-            self.events.push_back(ConsumerEvent::CommitFailed(
-                "no broker can be reached".to_owned(),
-            ));
+        if self.is_unavailable {
+            let reason = describe(&KafkaError::NoHostReachable);
+            self.events.push_back(ConsumerEvent::CommitFailed(reason));
             return Ok(());
         }
         let commits = offsets.iter().map(|&(partition, next)| {
-            CommitOffset::new(
-                self.topics.input(partition.topic),
-                partition.partition,
-                next,
-            )
+            let topic = self.topics.input(partition.topic);
+            CommitOffset::new(topic, partition.partition, next)
         });
         let commits: Vec<CommitOffset<'_>> = commits.collect();
         match self.client.commit_offsets(group, &commits) {
@@ -332,8 +318,8 @@ impl crate::client::Consumer for Consumer {
                 .push_back(ConsumerEvent::Committed(offsets.to_vec())),
             Err(error) => {
                 self.events
-                    .push_back(ConsumerEvent::CommitFailed(words(&error)));
-                self.lost(&error);
+                    .push_back(ConsumerEvent::CommitFailed(describe(&error)));
+                self.fail(&error);
             }
         }
         Ok(())
@@ -344,60 +330,4 @@ impl crate::client::Consumer for Consumer {
     }
 
     fn close(self) {}
-}
-
-impl Fetched {
-    fn is_empty(&self) -> bool {
-        self.at.0 >= self.responses.len()
-    }
-
-    /// Lends records until the taker is full or all are lent.
-    fn lend(&mut self, topics: &Topics, mut take: impl FnMut(Record<'_>) -> ControlFlow<()>) {
-        let (mut response, mut topic, mut partition, mut message) = self.at;
-        'lending: while let Some(fetched) = self.responses.get(response) {
-            while let Some(of_topic) = fetched.topics().get(topic) {
-                let index = topics
-                    .inputs
-                    .iter()
-                    .position(|input| input == of_topic.topic());
-                let index = index
-                    .and_then(|index| u16::try_from(index).ok())
-                    .unwrap_or_default();
-                while let Some(of_partition) = of_topic.partitions().get(partition) {
-                    let key = TopicPartition {
-                        topic: index,
-                        partition: of_partition.partition(),
-                    };
-                    let data = of_partition.data();
-                    let messages = data
-                        .as_ref()
-                        .map(|data| data.messages())
-                        .unwrap_or_default();
-                    while let Some(record) = messages.get(message) {
-                        message += 1;
-                        let record = Record {
-                            partition: key,
-                            offset: record.offset,
-                            timestamp: None,
-                            // The crate tells neither no key from an empty one, nor no value from an empty one: an empty value must not
-                            // be lost, so both count as that.
-                            key: (!record.key.is_empty()).then_some(record.key),
-                            value: Some(record.value),
-                            headers: Headers::default(),
-                        };
-                        if take(record) == ControlFlow::Break(()) {
-                            break 'lending;
-                        }
-                    }
-                    (partition, message) = (partition + 1, 0);
-                }
-                (topic, partition) = (topic + 1, 0);
-            }
-            (response, topic) = (response + 1, 0);
-        }
-        self.at = (response, topic, partition, message);
-        if self.is_empty() {
-            self.responses.clear();
-        }
-    }
 }

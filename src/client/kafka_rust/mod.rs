@@ -1,26 +1,30 @@
-//! The small client: pure Rust, by the `kafka` crate. It has no group membership (one instance reads all partitions; offsets are
-//! committed all the same), no headers, no timestamps, no idempotence, and speaks to Kafka up to 3.9.
+//! The client `kafka`: pure Rust, on the `kafka` crate.
 //!
-//! Its calls wait for their answers, up to two minutes where a connection is half dead; a connection that failed once stays in its pool,
-//! so after an error a new `KafkaClient` is made.
+//! The crate speaks the protocol of Kafka 0.9, which brokers up to 3.9 support. It has no group membership (this consumer reads all partitions
+//! and commits offsets under the group id), no headers, no timestamps and no idempotence.
+//!
+//! Its calls block until the response arrives, up to two minutes on a half-open connection. It keeps failed connections in its pool, so a new
+//! `KafkaClient` is created after each error.
 
 mod api_versions;
 mod consumer;
-
+mod fetched_records;
 mod producer;
-mod provision;
+mod topics;
 
 use std::sync::Arc;
 
 use ::kafka::client::{GroupOffsetStorage, KafkaClient};
 use ::kafka::error::Error as KafkaError;
+use kafka_protocol::error::ResponseError;
 
+use super::native::error_name::kafka_name;
 use super::{Bounds, Client, RECORD_BY_RECORD, Transaction};
 use crate::client::Error;
 use crate::client::Topics;
 use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 
-/// See the module.
+/// The client `kafka`.
 #[derive(Debug)]
 pub(crate) enum KafkaRust {}
 
@@ -28,44 +32,47 @@ impl Client for KafkaRust {
     type Consumer = consumer::Consumer;
     type Producer = producer::Producer;
 
-    fn bounds(_cluster: &ClientSettings) -> Bounds {
+    fn bounds(_settings: &ClientSettings) -> Bounds {
         RECORD_BY_RECORD
     }
 
     fn consumer(
-        cluster: &ClientSettings,
+        settings: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         _transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error> {
-        Ok(consumer::Consumer::new(cluster, input, topics))
+        Ok(consumer::Consumer::new(settings, input, topics))
     }
 
     fn producer(
-        cluster: &ClientSettings,
-        _settings: &ProducerSettings,
+        settings: &ClientSettings,
+        _producer: &ProducerSettings,
         topics: &Topics,
         _name: &'static str,
         _transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Producer, Error> {
-        Ok(producer::Producer::new(cluster, topics))
+        Ok(producer::Producer::new(settings, topics))
     }
 }
 
-/// A client without connections yet.
-fn connect(settings: &ClientSettings) -> KafkaClient {
+/// Creates a client, which connects on first use.
+fn new_client(settings: &ClientSettings) -> KafkaClient {
     let mut client = KafkaClient::new(settings.brokers.clone());
     client.set_client_id(settings.connection.client_id.clone());
     client.set_group_offset_storage(Some(GroupOffsetStorage::Kafka));
     client
 }
 
-/// What the crate says, without the type names of its `Debug` forms where it can be said in words.
-fn words(error: &KafkaError) -> String {
+/// Describes an error in Kafka's words instead of the `Debug` forms that the crate prints.
+fn describe(error: &KafkaError) -> String {
     match error {
-        KafkaError::Kafka(code) => format!("{code:?}"),
+        KafkaError::Kafka(code) => ResponseError::try_from_code(*code as i16).map_or_else(
+            || format!("{code:?}"),
+            |error| kafka_name(error).to_string(),
+        ),
         KafkaError::NoHostReachable => "no broker can be reached".to_owned(),
-        KafkaError::UnexpectedEOF => "the connection was closed".to_owned(),
+        KafkaError::UnexpectedEOF => "the broker closed the connection".to_owned(),
         error => error.to_string(),
     }
 }

@@ -1,148 +1,139 @@
-//! Sends one batch after the other and waits for each answer. Owned by one producer thread.
+//! The producer of the client `kafka`: sends one batch at a time and waits for each response. Runs on one producer thread.
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::kafka::client::{KafkaClient, ProduceConfirm, ProduceMessage, RequiredAcks};
 use ::kafka::error::{Error as KafkaError, KafkaCode};
 
-use super::{connect, provision, words};
+use super::{describe, new_client, topics};
 use crate::client::Error;
 use crate::client::Topics;
-use crate::client::batch::{RecordLocation, RefusalReason};
+use crate::client::batch::{OutgoingRecord, RecordLocation, RefusalReason};
 use crate::client::settings::ClientSettings;
 use crate::client::{Batch, NotReady, murmur2};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 
-/// How long the broker may take to have a batch acknowledged by all in-sync replicas (Kafka's `request.timeout.ms`).
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
+/// How long the broker waits until all in-sync replicas have a batch; Kafka's default of `request.timeout.ms`.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Wait after an attempt that failed.
-const BACK_OFF: Duration = Duration::from_millis(100);
+/// Wait after a failed attempt.
+const BACKOFF: Duration = Duration::from_millis(100);
 
-/// See the module.
+/// Outcome for each topic and partition of a produce request.
+type Outcomes = BTreeMap<(String, i32), Result<(), KafkaCode>>;
+
+/// The producer of the client `kafka`.
 pub(crate) struct Producer {
     settings: ClientSettings,
     topics: Topics,
-    /// None where the next attempt begins with a new one.
+    /// `None` if the next attempt has to create a client.
     client: Option<KafkaClient>,
-    /// Partitions of each output topic.
-    partitions: Vec<i32>,
-    /// Counts batches: records without a key go to one partition a batch, each batch to the next.
-    turn: i32,
-    sending: Option<Sending>,
+    /// Partition count of each output topic.
+    partition_counts: Vec<i32>,
+    /// Number of batches. Records without a key go to one partition per batch, and to the next one with the next batch.
+    batch_number: i32,
+    in_flight: Option<InFlightBatch>,
     delivered: Option<Batch>,
     warnings: Throttle,
 }
 
-/// The batch under way.
-struct Sending {
+/// The batch that is being sent.
+struct InFlightBatch {
     batch: Batch,
-    /// Its records that are not acknowledged yet, each with its partition.
-    left: Vec<(RecordLocation, i32)>,
-    /// A part was refused as too large: from now on record by record, to find the one that is.
-    singly: bool,
+    /// Unacknowledged records with their partitions.
+    unacknowledged: Vec<(RecordLocation, i32)>,
+    /// True after a request was refused as too large: records are then sent one by one to find the one that is too large.
+    one_by_one: bool,
 }
 
 impl Producer {
-    /// See [`Client::producer`](crate::client::Client::producer).
+    /// Implements [`Client::producer`](crate::client::Client::producer).
     pub(super) fn new(settings: &ClientSettings, topics: &Topics) -> Self {
         Self {
             settings: settings.clone(),
             topics: topics.clone(),
             client: None,
-            partitions: Vec::new(),
-            turn: 0,
-            sending: None,
+            partition_counts: Vec::new(),
+            batch_number: 0,
+            in_flight: None,
             delivered: None,
             warnings: Throttle::new(WARNING_INTERVAL),
         }
     }
 
-    /// The client, made and told the topics where it was not.
-    fn client(&mut self) -> Result<&mut KafkaClient, KafkaError> {
-        if self.client.is_none() {
-            let mut client = connect(&self.settings);
-            client.load_metadata(&self.topics.outputs)?;
-            let count = |topic: &String| {
-                client
-                    .topics()
-                    .partitions(topic)
-                    .map_or(0, |partitions| partitions.len())
-            };
-            self.partitions = self
-                .topics
-                .outputs
-                .iter()
-                .map(|topic| i32::try_from(count(topic)).unwrap_or(i32::MAX))
-                .collect();
-            self.client = Some(client);
+    /// Creates the client and loads the metadata of the output topics if there is no client.
+    fn connect(&mut self) -> Result<(), KafkaError> {
+        if self.client.is_some() {
+            return Ok(());
         }
-        self.client.as_mut().ok_or(KafkaError::NoHostReachable)
+        let mut client = new_client(&self.settings);
+        client.load_metadata(&self.topics.outputs)?;
+        let count = |topic: &String| {
+            let partitions = client.topics();
+            let count = partitions
+                .partitions(topic)
+                .map_or(0, |partitions| partitions.len());
+            i32::try_from(count).unwrap_or(i32::MAX)
+        };
+        self.partition_counts = self.topics.outputs.iter().map(count).collect();
+        self.client = Some(client);
+        Ok(())
     }
 
-    /// One attempt at what is left of the batch.
+    /// Sends the unacknowledged records of the batch once and waits for the response.
     fn attempt(&mut self) -> Result<(), KafkaError> {
-        self.client()?;
+        self.connect()?;
         let Self {
             client: Some(client),
-            sending: Some(sending),
+            in_flight: Some(in_flight),
             topics,
-            partitions,
-            turn,
+            partition_counts,
+            batch_number,
             ..
         } = self
         else {
             return Ok(());
         };
-        if sending.left.is_empty() {
-            *turn = turn.wrapping_add(1);
-            let target =
-                |(place, record): (RecordLocation, crate::client::batch::OutgoingRecord<'_>)| {
-                    let count = partitions
-                        .get(usize::from(record.output))
-                        .copied()
-                        .unwrap_or_default()
-                        .max(1);
-                    (
-                        place,
-                        record
-                            .key
-                            .map_or(turn.rem_euclid(count), |key| murmur2::partition(key, count)),
-                    )
+        if in_flight.unacknowledged.is_empty() {
+            *batch_number = batch_number.wrapping_add(1);
+            let assign = |(location, record): (RecordLocation, OutgoingRecord<'_>)| {
+                let count = partition_counts.get(usize::from(record.output));
+                let count = count.copied().unwrap_or_default().max(1);
+                let partition = match record.key {
+                    Some(key) => murmur2::partition(key, count),
+                    None => batch_number.rem_euclid(count),
                 };
-            sending.left = sending.batch.iter().map(target).collect();
+                (location, partition)
+            };
+            in_flight.unacknowledged = in_flight.batch.iter().map(assign).collect();
         }
-        let count = if sending.singly {
+        let count = if in_flight.one_by_one {
             1
         } else {
-            sending.left.len()
+            in_flight.unacknowledged.len()
         };
-        let messages = sending
-            .left
-            .iter()
-            .take(count)
-            .filter_map(|&(place, partition)| {
-                let record = sending.batch.get(place)?;
-                Some(ProduceMessage::new(
-                    topics.output(record.output),
-                    partition,
-                    record.key,
-                    Some(record.value),
-                ))
-            });
+        let records = in_flight.unacknowledged.iter().take(count);
+        let messages = records.filter_map(|&(location, partition)| {
+            let record = in_flight.batch.get(location)?;
+            Some(ProduceMessage::new(
+                topics.output(record.output),
+                partition,
+                record.key,
+                Some(record.value),
+            ))
+        });
         let messages: Vec<ProduceMessage<'_, '_>> = messages.collect();
-        let confirms =
-            client.produce_messages(RequiredAcks::All, ACKNOWLEDGED_WITHIN, &messages)?;
+        let confirms = client.produce_messages(RequiredAcks::All, ACK_TIMEOUT, &messages)?;
         drop(messages);
-        sending.confirm(&outcomes(confirms), topics, count)
+        in_flight.confirm(&outcomes(confirms), topics, count)
     }
 }
 
-/// What became of the part for each topic and partition.
-fn outcomes(confirms: Vec<ProduceConfirm>) -> BTreeMap<(String, i32), Result<(), KafkaCode>> {
-    let mut outcomes = BTreeMap::new();
+/// Collects the outcome for each topic and partition.
+fn outcomes(confirms: Vec<ProduceConfirm>) -> Outcomes {
+    let mut outcomes = Outcomes::new();
     for confirm in confirms {
         for partition in confirm.partition_confirms {
             outcomes.insert(
@@ -154,55 +145,55 @@ fn outcomes(confirms: Vec<ProduceConfirm>) -> BTreeMap<(String, i32), Result<(),
     outcomes
 }
 
-impl Sending {
-    /// Strikes out what was acknowledged among the first `count` records; tells the first failure that is to be tried again.
+impl InFlightBatch {
+    /// Removes the records that were acknowledged or refused among the first `count`. Returns the last error that can be retried.
     fn confirm(
         &mut self,
-        outcomes: &BTreeMap<(String, i32), Result<(), KafkaCode>>,
+        outcomes: &Outcomes,
         topics: &Topics,
         count: usize,
     ) -> Result<(), KafkaError> {
         let Self {
             batch,
-            left,
-            singly,
+            unacknowledged,
+            one_by_one,
         } = self;
-        let mut failure = Ok(());
+        let mut result = Ok(());
         let mut position = 0;
-        let was_single = *singly;
-        left.retain(|&(place, partition)| {
+        let was_one_by_one = *one_by_one;
+        unacknowledged.retain(|&(location, partition)| {
             position += 1;
-            let Some(record) = batch.get(place).filter(|_| position <= count) else {
+            let Some(record) = batch.get(location).filter(|_| position <= count) else {
                 return true;
             };
             match outcomes.get(&(topics.output(record.output).to_owned(), partition)) {
                 Some(Ok(())) => false,
                 Some(Err(KafkaCode::MessageSizeTooLarge | KafkaCode::RecordListTooLarge))
-                    if was_single =>
+                    if was_one_by_one =>
                 {
-                    batch.refuse(place, RefusalReason::TooLarge);
+                    batch.refuse(location, RefusalReason::TooLarge);
                     false
                 }
                 Some(Err(KafkaCode::MessageSizeTooLarge | KafkaCode::RecordListTooLarge)) => {
-                    *singly = true;
+                    *one_by_one = true;
                     true
                 }
                 Some(&Err(code)) => {
-                    failure = Err(KafkaError::Kafka(code));
+                    result = Err(KafkaError::Kafka(code));
                     true
                 }
                 None => {
-                    failure = Err(KafkaError::Kafka(KafkaCode::Unknown));
+                    result = Err(KafkaError::Kafka(KafkaCode::Unknown));
                     true
                 }
             }
         });
-        failure
+        result
     }
 }
 
-/// Whether no further attempt will heal it.
-fn is_final(error: &KafkaError) -> bool {
+/// Returns true if a retry cannot succeed.
+fn is_fatal(error: &KafkaError) -> bool {
     matches!(
         error,
         KafkaError::Kafka(
@@ -216,53 +207,57 @@ fn is_final(error: &KafkaError) -> bool {
 
 impl crate::client::Producer for Producer {
     fn prepare(&mut self) -> Result<(), NotReady> {
-        provision::check_broker(&self.settings.brokers)?;
-        provision::check_topics(
-            &mut connect(&self.settings),
+        let settings = &self.settings;
+        topics::check_broker(&settings.brokers, &settings.connection.client_id)?;
+        topics::check_topics(
+            &mut new_client(settings),
             &self.topics,
-            self.settings.topics.auto_create,
+            settings.topics.auto_create,
         )
     }
 
     fn send(&mut self, batch: Batch) -> Result<(), Error> {
-        self.sending = Some(Sending {
+        self.in_flight = Some(InFlightBatch {
             batch,
-            left: Vec::new(),
-            singly: false,
+            unacknowledged: Vec::new(),
+            one_by_one: false,
         });
         Ok(())
     }
 
     fn accepts(&self) -> bool {
-        self.sending.is_none() && self.delivered.is_none()
+        self.in_flight.is_none() && self.delivered.is_none()
     }
 
     fn poll(&mut self, timeout: Duration) -> Result<(), Error> {
-        if self.sending.is_none() {
+        if self.in_flight.is_none() {
             thread::sleep(timeout);
             return Ok(());
         }
         match self.attempt() {
             Ok(()) => {
-                if let Some(sending) = self.sending.take_if(|sending| sending.left.is_empty()) {
-                    self.delivered = Some(sending.batch);
+                let acknowledged = self
+                    .in_flight
+                    .take_if(|in_flight| in_flight.unacknowledged.is_empty());
+                if let Some(in_flight) = acknowledged {
+                    self.delivered = Some(in_flight.batch);
                 }
             }
-            Err(error) if is_final(&error) => {
+            Err(error) if is_fatal(&error) => {
                 return Err(Error::Kafka {
                     operation: "produce",
-                    reason: words(&error),
+                    reason: describe(&error),
                 });
             }
             Err(error) => {
-                if let Some(suppressed) = self.warnings.admit(std::time::Instant::now()) {
+                if let Some(suppressed) = self.warnings.admit(Instant::now()) {
                     log::warn!(
-                        "produce: {}; trying again ({suppressed} more like this since the last line)",
-                        words(&error)
+                        "produce failed: {}, retrying with a new connection ({suppressed} more like this since the last line)",
+                        describe(&error)
                     );
                 }
                 self.client = None;
-                thread::sleep(BACK_OFF);
+                thread::sleep(BACKOFF);
             }
         }
         Ok(())
@@ -273,6 +268,6 @@ impl crate::client::Producer for Producer {
     }
 
     fn in_flight(&self) -> usize {
-        usize::from(self.sending.is_some()) + usize::from(self.delivered.is_some())
+        usize::from(self.in_flight.is_some()) + usize::from(self.delivered.is_some())
     }
 }

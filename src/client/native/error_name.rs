@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter, Write as _};
 use kafka_protocol::error::ResponseError;
 
 /// Displays an error code as Kafka's documentation and the brokers' logs spell it, e.g. `NOT_LEADER_OR_FOLLOWER`.
-pub(super) fn kafka_name(error: ResponseError) -> impl Display {
+pub(in crate::client) fn kafka_name(error: ResponseError) -> impl Display {
     KafkaName(error)
 }
 

@@ -31,7 +31,7 @@ mod connection;
 mod consumer;
 mod consumer_group;
 mod coordinator;
-mod error_name;
+pub(super) mod error_name;
 mod fetch;
 mod group;
 mod metadata;

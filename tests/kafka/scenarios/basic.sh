@@ -263,7 +263,7 @@ small() {
         router "$bin" "$name" --parity-router.client=kafka
         router_wait
         [ "$status" = 1 ] || fail "ended with $status"
-        grep -q 'the client `kafka` sends version 0, which Kafka 4.0 removed (KIP-896): use parity-router.client=' "$router_log" ||
+        grep -q 'the client `kafka` requires version 0, which Kafka 4.0 removed (KIP-896); use the client `native`' "$router_log" ||
             fail "no clear refusal"
         ! grep -q 'failed to fill whole buffer\|UnexpectedEOF' "$router_log" || fail "an unclear refusal"
         return
