@@ -210,7 +210,7 @@ fn what_librdkafka_does_not_take_ends_it() {
     assert_eq!(router.wait().code(), Some(1));
     let log = router.log();
     assert!(
-        log.contains("make the consumer: no.such.thing, given among Kafka's own settings, is not taken by librdkafka: ")
+        log.contains("create the consumer: librdkafka rejects the property no.such.thing: ")
             && !log.contains("hunter2"),
         "{log}"
     );

@@ -1,4 +1,4 @@
-//! Looks for a role's topics and makes those that are missing, as Spring's `KafkaTopicProvisioner` does.
+//! Checks that topics exist and creates missing ones.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,29 +15,30 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::client::NotReady;
 use crate::client::settings::TopicSettings;
 
-/// Longest wait for one answer of a broker.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for one response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longest wait until a topic that was made has a leader.
-const LEADER_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for the leaders of a created topic.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Checks that all topics are there, with leaders, by asking a client that exists; makes the missing ones where `settings` says so.
-pub(super) fn provision<C: ClientContext>(
-    asked: &Client<C>,
-    client: &ClientConfig,
+/// Checks through `client` that all topics exist and have leaders. Creates missing ones, with an admin client made of `config`, if `settings`
+/// allow it.
+pub(super) fn ensure_topics<C: ClientContext>(
+    client: &Client<C>,
+    config: &ClientConfig,
     topics: &[&str],
     settings: &TopicSettings,
 ) -> Result<(), NotReady> {
     let mut missing = Vec::new();
     for &topic in topics {
-        match partitions(asked, topic)? {
+        match partition_count(client, topic)? {
             None => missing.push(topic),
-            Some(partitions) if i64::from(settings.min_partition_count) > partitions as i64 => {
+            Some(count) if i64::from(settings.min_partition_count) > count as i64 => {
                 log::warn!(
-                    "topic {topic} has {partitions} partitions, fewer than \
-                 spring.cloud.stream.kafka.binder.minPartitionCount={}; it stays as it is",
+                    "topic {topic} has {count} partitions, fewer than \
+                     spring.cloud.stream.kafka.binder.minPartitionCount={}; the topic is not changed",
                     settings.min_partition_count
-                )
+                );
             }
             Some(_) => (),
         }
@@ -51,13 +52,13 @@ pub(super) fn provision<C: ClientContext>(
             missing.join(", ")
         )));
     }
-    create(client, &missing, settings)?;
-    let deadline = Instant::now() + LEADER_WITHIN;
+    create(config, &missing, settings)?;
+    let deadline = Instant::now() + LEADER_TIMEOUT;
     for topic in missing {
-        while partitions(asked, topic)?.is_none() {
+        while partition_count(client, topic)?.is_none() {
             if Instant::now() > deadline {
                 return Err(NotReady::Waiting(format!(
-                    "topic {topic} was made, but has no leader yet"
+                    "topic {topic} was created, but has no leader yet"
                 )));
             }
             thread::sleep(Duration::from_millis(20));
@@ -66,22 +67,23 @@ pub(super) fn provision<C: ClientContext>(
     Ok(())
 }
 
-/// How many partitions a topic has; none where it does not exist, or has no leader for one of them yet.
-fn partitions<C: ClientContext>(asked: &Client<C>, topic: &str) -> Result<Option<usize>, NotReady> {
-    let waiting = |error: KafkaError| NotReady::Waiting(format!("look for topic {topic}: {error}"));
-    let metadata = asked
-        .fetch_metadata(Some(topic), ANSWER_WITHIN)
+/// Returns the partition count of a topic, or `None` if the topic does not exist or a partition has no leader.
+fn partition_count<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+) -> Result<Option<usize>, NotReady> {
+    let waiting = |error: KafkaError| NotReady::Waiting(format!("describe topic {topic}: {error}"));
+    let metadata = client
+        .fetch_metadata(Some(topic), RESPONSE_TIMEOUT)
         .map_err(waiting)?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
         return Ok(None);
     };
     match found.error().map(RDKafkaErrorCode::from) {
         None => {
-            let led = found
-                .partitions()
-                .iter()
-                .all(|partition| partition.leader() >= 0);
-            Ok((led && !found.partitions().is_empty()).then(|| found.partitions().len()))
+            let partitions = found.partitions();
+            let have_leaders = partitions.iter().all(|partition| partition.leader() >= 0);
+            Ok((have_leaders && !partitions.is_empty()).then_some(partitions.len()))
         }
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable) => {
             Ok(None)
@@ -91,29 +93,29 @@ fn partitions<C: ClientContext>(asked: &Client<C>, topic: &str) -> Result<Option
 }
 
 fn create(
-    client: &ClientConfig,
+    config: &ClientConfig,
     topics: &[&str],
     settings: &TopicSettings,
 ) -> Result<(), NotReady> {
     let waiting = |error: KafkaError| {
-        NotReady::Waiting(format!("make topics {}: {error}", topics.join(", ")))
+        NotReady::Waiting(format!("create topics {}: {error}", topics.join(", ")))
     };
-    let admin: AdminClient<DefaultClientContext> = client.create().map_err(waiting)?;
+    let admin: AdminClient<DefaultClientContext> = config.create().map_err(waiting)?;
     let replication = i32::from(settings.replication_factor);
-    let new = |topic| {
+    let new_topic = |topic| {
         NewTopic::new(
             topic,
             settings.min_partition_count,
             TopicReplication::Fixed(replication),
         )
     };
-    let wanted: Vec<NewTopic<'_>> = topics.iter().copied().map(new).collect();
+    let new_topics: Vec<NewTopic<'_>> = topics.iter().copied().map(new_topic).collect();
     let options = AdminOptions::new()
-        .request_timeout(Some(LEADER_WITHIN))
-        .operation_timeout(Some(ANSWER_WITHIN));
+        .request_timeout(Some(LEADER_TIMEOUT))
+        .operation_timeout(Some(RESPONSE_TIMEOUT));
     let results = wait(
-        admin.create_topics(&wanted, &options),
-        Instant::now() + LEADER_WITHIN + ANSWER_WITHIN,
+        admin.create_topics(&new_topics, &options),
+        Instant::now() + LEADER_TIMEOUT + RESPONSE_TIMEOUT,
     )
     .unwrap_or(Err(KafkaError::AdminOp(
         RDKafkaErrorCode::OperationTimedOut,
@@ -121,18 +123,19 @@ fn create(
     .map_err(waiting)?;
     for result in results {
         match result {
-            Ok(topic) => log::info!("made topic {topic}"),
-            // Another instance was faster.
+            Ok(topic) => log::info!("created topic {topic}"),
+            // Another instance created it at the same time.
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => (),
             Err((topic, code)) => {
-                return Err(NotReady::Waiting(format!("make topic {topic}: {code}")));
+                return Err(NotReady::Waiting(format!("create topic {topic}: {code}")));
             }
         }
     }
     Ok(())
 }
 
-/// Waits for the only thing in `rdkafka` that is a future, on this thread, which a library's `block_on` would do without a deadline.
+/// Blocks until the future completes, or returns `None` at the deadline. Creating topics is the only operation of `rdkafka` that has no blocking
+/// form, and the `block_on` of other crates has no deadline.
 fn wait<T>(
     future: impl Future<Output = KafkaResult<T>>,
     deadline: Instant,

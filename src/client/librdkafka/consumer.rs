@@ -1,23 +1,19 @@
-//! librdkafka's consumer. Owned by the thread `consumer`; its callbacks run on that thread too, within `poll`.
+//! The consumer of the client `librdkafka`. Runs on the thread `consumer`, and so do its callbacks, during `poll`.
 
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
-};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::types::RDKafkaErrorCode;
 
-use super::{admin, failure, refused, settings};
+use super::event_callbacks::EventCallbacks;
+use super::pending_commit::PendingCommit;
+use super::{admin, client_error, common_config, creation_error};
 use crate::client::Error;
 use crate::client::Topics;
 use crate::client::records::HeadersBuffer;
@@ -28,54 +24,42 @@ use crate::client::{ConsumerEvent, NotReady, Polled, Record, Timestamp};
 use crate::throttle::{Throttle, WARNING_INTERVAL};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
-/// While no broker answers: how often it is asked, and how long an answer is waited for. librdkafka tells only the loss.
-const ASK_EVERY: Duration = Duration::from_millis(500);
-const ANSWER_WITHIN: Duration = Duration::from_millis(200);
+/// Interval of metadata requests while no broker is available. librdkafka reports only the loss of the brokers, not their return.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How soon after a commit the broker is asked for it, how often again, and when the commit has failed.
-const CONFIRM_AFTER: Duration = Duration::from_millis(20);
-const CONFIRM_EVERY: Duration = Duration::from_millis(200);
-const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for the response to a metadata request or a request for committed offsets.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Of what is told besides an answer that does not come, so much is listened to.
-const TOLD_AT_ONCE: usize = 16;
+/// Bound on the errors that [`Consumer::explain`] reads.
+const MAX_ERRORS: usize = 16;
 
-struct Unconfirmed {
-    offsets: Vec<NextOffset>,
-    ask: Instant,
-    until: Instant,
-}
-
-/// See the module.
+/// The consumer of the client `librdkafka`.
 pub(crate) struct Consumer {
-    consumer: BaseConsumer<Callbacks>,
+    consumer: BaseConsumer<EventCallbacks>,
     client: ClientConfig,
     topics: Topics,
     topic_settings: TopicSettings,
-    /// The topic of the last record: most often that of the next one too.
+    /// Topic of the last record, which is most often that of the next one too.
     last_topic: u16,
-    /// Headers of the record being lent.
+    /// Headers of the record that is being delivered.
     headers: HeadersBuffer,
-    /// The commit that is not confirmed yet. librdkafka 2.12 tells the outcome of an asynchronous commit only to a C callback, which
-    /// `rdkafka` 0.39 does not set, and a synchronous one waits up to the session timeout where the coordinator is away. So the broker is
-    /// asked what it has.
-    unconfirmed: Option<Unconfirmed>,
-    /// No broker answers; then, when to ask next.
-    ask_again: Option<Instant>,
+    pending_commit: Option<PendingCommit>,
+    /// Time of the next metadata request; `None` while brokers are available.
+    probe_at: Option<Instant>,
     warnings: Throttle,
 }
 
 impl Consumer {
-    /// See [`Client::consumer`](crate::client::Client::consumer).
+    /// Implements [`Client::consumer`](crate::client::Client::consumer).
     pub(super) fn new(
-        cluster: &ClientSettings,
+        settings: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
     ) -> Result<Self, Error> {
-        let client = settings(cluster);
+        let client = common_config(settings);
         let group = match &input.group {
             GroupId::Named(name) => name.clone(),
-            // Spring's name for it is `anonymous.<UUID>`; what counts is that nobody else has it.
+            // librdkafka requires a group id, so this one is random.
             GroupId::Anonymous => {
                 format!(
                     "anonymous.{:016x}{:016x}",
@@ -95,9 +79,9 @@ impl Consumer {
         let mut consumer = client.clone();
         consumer
             .set("check.crcs", "true")
-            // Once its queue is full it would sleep a second; at 2 ms it is five times as fast (measured).
+            // The default is 1 s: librdkafka then sleeps that long when its queue is full. With 2 ms it is five times as fast (measured).
             .set("fetch.queue.backoff.ms", "2")
-            // Memory for what is fetched ahead; one fetch may come on top.
+            // Bound on prefetched records in KiB; one fetch can exceed it.
             .set("queued.max.messages.kbytes", "4096")
             .set("queued.min.messages", "10000")
             .set("fetch.max.bytes", "4194304")
@@ -105,37 +89,35 @@ impl Consumer {
         consumer
             .set("group.id", group)
             .set("auto.offset.reset", reset)
-            // Offsets are committed by the router, after delivery.
+            // Offsets are committed explicitly, after delivery.
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("allow.auto.create.topics", "false")
             .set("isolation.level", isolation);
-        let callbacks = Callbacks {
-            topics: topics.clone(),
-            ..Callbacks::default()
-        };
         let consumer = consumer
-            .create_with_context(callbacks)
-            .map_err(|error| refused("make the consumer", &error))?;
+            .create_with_context(EventCallbacks::new(topics))
+            .map_err(|error| creation_error("create the consumer", &error))?;
         Ok(Self {
             consumer,
             client,
             topics: topics.clone(),
-            topic_settings: cluster.topics.clone(),
+            topic_settings: settings.topics.clone(),
             last_topic: 0,
             headers: HeadersBuffer::default(),
-            unconfirmed: None,
-            ask_again: None,
+            pending_commit: None,
+            probe_at: None,
             warnings: Throttle::new(WARNING_INTERVAL),
         })
     }
 
-    /// An error that `poll` told: fatal ones end the consumer, of the others librdkafka takes care.
-    fn note(&mut self, error: KafkaError) -> Result<(), Error> {
+    /// Handles an error from a poll. Fatal errors end the consumer; librdkafka recovers from all others itself.
+    fn handle_error(&mut self, error: KafkaError) -> Result<(), Error> {
         match error {
-            KafkaError::MessageConsumptionFatal(_) => return Err(failure("consume", &error)),
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown) => self.unavailable(),
-            // Single connections come and go; what all of them mean is told above.
+            KafkaError::MessageConsumptionFatal(_) => return Err(client_error("consume", &error)),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown) => {
+                self.mark_unavailable()
+            }
+            // Errors of single connections; the loss of all of them is reported as AllBrokersDown.
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::Resolve
@@ -144,7 +126,7 @@ impl Consumer {
             error => {
                 if let Some(suppressed) = self.warnings.admit(Instant::now()) {
                     log::warn!(
-                        "consume: {error} ({suppressed} more like this since the last line)"
+                        "consume failed: {error}, retrying ({suppressed} more like this since the last line)"
                     );
                 }
             }
@@ -152,10 +134,11 @@ impl Consumer {
         Ok(())
     }
 
-    /// With what librdkafka tells by another way, as that a certificate has expired, where metadata fail to come with "transport failure".
+    /// Adds the reason of the last failed connection: metadata requests fail with "transport failure", and only the error callback gets a cause
+    /// such as an expired certificate.
     fn explain(&self, failure: NotReady) -> NotReady {
-        // Errors are told within polls. There are no records before the subscription.
-        for _ in 0..TOLD_AT_ONCE {
+        // Error callbacks run during polls. Before the subscription a poll returns no records.
+        for _ in 0..MAX_ERRORS {
             if self.consumer.poll(Duration::ZERO).is_none() {
                 break;
             }
@@ -169,8 +152,9 @@ impl Consumer {
         }
     }
 
-    fn unavailable(&mut self) {
-        if self.ask_again.is_none() {
+    /// Reports the loss of all brokers, and schedules the next metadata request.
+    fn mark_unavailable(&mut self) {
+        if self.probe_at.is_none() {
             let mut reason = self.consumer.context().reason().clone();
             if reason.is_empty() {
                 reason.push_str("all brokers are down");
@@ -180,11 +164,12 @@ impl Consumer {
                 .events()
                 .push_back(ConsumerEvent::Unavailable(reason));
         }
-        self.ask_again = Some(Instant::now() + ASK_EVERY);
+        self.probe_at = Some(Instant::now() + PROBE_INTERVAL);
     }
 
-    fn available(&mut self) {
-        if self.ask_again.take().is_some() {
+    /// Reports that a broker responds again.
+    fn mark_available(&mut self) {
+        if self.probe_at.take().is_some() {
             self.consumer
                 .context()
                 .events()
@@ -192,67 +177,38 @@ impl Consumer {
         }
     }
 
-    /// Asks the broker for the offsets of the last commit, if it is time to.
-    fn confirm(&mut self) {
+    /// Checks whether the broker has the offsets of the pending commit, if it is time to, and reports the outcome.
+    fn check_commit(&mut self) {
         let now = Instant::now();
-        let Some(mut unconfirmed) = self
-            .unconfirmed
-            .take_if(|unconfirmed| unconfirmed.ask <= now)
-        else {
+        let is_due = |commit: &mut PendingCommit| commit.is_due(now);
+        let Some(mut commit) = self.pending_commit.take_if(is_due) else {
             return;
         };
-        let partitions: Vec<TopicPartition> = unconfirmed
-            .offsets
-            .iter()
-            .map(|&(partition, _)| partition)
-            .collect();
-        let mut reason = "the broker has not taken it".to_owned();
-        match self
-            .consumer
-            .committed_offsets(self.list(&partitions), ANSWER_WITHIN)
-        {
+        let list = self.list(&commit.partitions());
+        let context = self.consumer.context();
+        let mut reason = "the broker does not have the committed offsets".to_owned();
+        match self.consumer.committed_offsets(list, RESPONSE_TIMEOUT) {
             Ok(list) => {
-                let found =
-                    list.elements()
-                        .into_iter()
-                        .filter_map(|element| match element.offset() {
-                            Offset::Offset(next) => Some((
-                                self.consumer
-                                    .context()
-                                    .partition(element.topic(), element.partition())?,
-                                next,
-                            )),
-                            _ => None,
-                        });
-                let found: Vec<NextOffset> = found.collect();
-                let has = |&(partition, next): &NextOffset| {
-                    found
-                        .iter()
-                        .any(|&(other, at)| other == partition && at == next)
-                };
-                let (confirmed, left) = unconfirmed.offsets.into_iter().partition(has);
-                unconfirmed.offsets = left;
-                self.consumer
-                    .context()
+                let confirmed = commit.confirm(&context.offsets(&list));
+                context
                     .events()
                     .push_back(ConsumerEvent::Committed(confirmed));
             }
             Err(error) => reason = error.to_string(),
         }
-        if unconfirmed.offsets.is_empty() {
+        if commit.is_confirmed() {
             return;
         }
-        if now >= unconfirmed.until {
-            self.consumer
-                .context()
+        if commit.schedule_check(now) {
+            self.pending_commit = Some(commit);
+        } else {
+            context
                 .events()
                 .push_back(ConsumerEvent::CommitFailed(reason));
-        } else {
-            unconfirmed.ask = now + CONFIRM_EVERY;
-            self.unconfirmed = Some(unconfirmed);
         }
     }
 
+    /// Converts partitions to librdkafka's form.
     fn list(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
@@ -264,7 +220,7 @@ impl Consumer {
 
 impl crate::client::Consumer for Consumer {
     fn prepare(&mut self) -> Result<(), NotReady> {
-        admin::provision(
+        admin::ensure_topics(
             self.consumer.client(),
             &self.client,
             &self.topics.all(),
@@ -274,8 +230,8 @@ impl crate::client::Consumer for Consumer {
         let inputs: Vec<&str> = self.topics.inputs.iter().map(String::as_str).collect();
         self.consumer
             .subscribe(&inputs)
-            .map_err(|error| NotReady::Failed(failure("subscribe", &error)))?;
-        // What the first attempts met is over.
+            .map_err(|error| NotReady::Failed(client_error("subscribe", &error)))?;
+        // Failures of earlier attempts no longer apply.
         self.consumer.context().events().clear();
         Ok(())
     }
@@ -288,13 +244,13 @@ impl crate::client::Consumer for Consumer {
         let mut wait = timeout;
         let mut error = None;
         let mut last_topic = self.last_topic;
-        let mut taken = false;
+        let mut has_records = false;
         while let Some(polled) = self.consumer.poll(wait) {
             wait = Duration::ZERO;
             let message = match polled {
                 Ok(message) => message,
-                Err(told) => {
-                    error = Some(told);
+                Err(failure) => {
+                    error = Some(failure);
                     break;
                 }
             };
@@ -308,8 +264,8 @@ impl crate::client::Consumer for Consumer {
                     .and_then(|index| u16::try_from(index).ok())
                     .unwrap_or_default();
             }
-            let none = HeadersBuffer::default();
-            let headers = message.headers().map_or(&none, |headers| {
+            let empty = HeadersBuffer::default();
+            let headers = message.headers().map_or(&empty, |headers| {
                 self.headers.begin(headers.count());
                 for header in headers.iter() {
                     self.headers.push(header.key.as_bytes(), header.value);
@@ -327,27 +283,27 @@ impl crate::client::Consumer for Consumer {
                 value: message.payload(),
                 headers: headers.headers(),
             };
-            taken = true;
+            has_records = true;
             if handle(Polled::Record(record)) == ControlFlow::Break(()) {
                 break;
             }
         }
         self.last_topic = last_topic;
         if let Some(error) = error {
-            self.note(error)?;
+            self.handle_error(error)?;
         }
-        if taken {
-            self.available();
-        } else if self.ask_again.is_some_and(|at| at <= Instant::now()) {
+        if has_records {
+            self.mark_available();
+        } else if self.probe_at.is_some_and(|at| at <= Instant::now()) {
             match self.consumer.fetch_metadata(
                 self.topics.inputs.first().map(String::as_str),
-                ANSWER_WITHIN,
+                RESPONSE_TIMEOUT,
             ) {
-                Ok(_) => self.available(),
-                Err(_) => self.unavailable(),
+                Ok(_) => self.mark_available(),
+                Err(_) => self.mark_unavailable(),
             }
         }
-        self.confirm();
+        self.check_commit();
         Ok(())
     }
 
@@ -360,7 +316,7 @@ impl crate::client::Consumer for Consumer {
             .consumer
             .assignment()
             .and_then(|assigned| self.consumer.pause(&assigned));
-        paused.map_err(|error| failure("pause", &error))
+        paused.map_err(|error| client_error("pause", &error))
     }
 
     fn resume(&mut self) -> Result<(), Error> {
@@ -368,7 +324,7 @@ impl crate::client::Consumer for Consumer {
             .consumer
             .assignment()
             .and_then(|assigned| self.consumer.resume(&assigned));
-        resumed.map_err(|error| failure("resume", &error))
+        resumed.map_err(|error| client_error("resume", &error))
     }
 
     fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error> {
@@ -379,7 +335,7 @@ impl crate::client::Consumer for Consumer {
                 partition.partition,
                 Offset::Offset(next),
             )
-            .map_err(|error| failure("commit", &error))?;
+            .map_err(|error| client_error("commit", &error))?;
         }
         if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
             self.consumer
@@ -388,16 +344,8 @@ impl crate::client::Consumer for Consumer {
                 .push_back(ConsumerEvent::CommitFailed(error.to_string()));
             return Ok(());
         }
-        let now = Instant::now();
-        let until = self
-            .unconfirmed
-            .as_ref()
-            .map_or(now + CONFIRM_WITHIN, |earlier| earlier.until);
-        self.unconfirmed = Some(Unconfirmed {
-            offsets: offsets.to_vec(),
-            ask: now + CONFIRM_AFTER,
-            until,
-        });
+        let previous = self.pending_commit.as_ref();
+        self.pending_commit = Some(PendingCommit::new(offsets, previous, Instant::now()));
         Ok(())
     }
 
@@ -408,17 +356,17 @@ impl crate::client::Consumer for Consumer {
             }
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.unassign(),
         };
-        self.unconfirmed = None;
-        released.map_err(|error| failure("give partitions up", &error))
+        self.pending_commit = None;
+        released.map_err(|error| client_error("release partitions", &error))
     }
 
     fn close(self) {
-        self.consumer.context().closing.store(true, Relaxed);
-        // Of a revocation that came during the last commit librdkafka still waits to be told; it would not close before.
+        self.consumer.context().begin_close();
+        // If partitions were revoked during the last commit, librdkafka waits for the revocation to be confirmed before it closes.
         if let Err(error) = self.consumer.unassign() {
-            log::debug!("give partitions up at the end: {error}");
+            log::debug!("release partitions when closing: {error}");
         }
-        // Dropping it leaves the group.
+        // Dropping the consumer leaves the group.
         drop(self.consumer);
     }
 }
@@ -428,98 +376,5 @@ fn timestamp(timestamp: rdkafka::Timestamp) -> Option<Timestamp> {
         rdkafka::Timestamp::NotAvailable => None,
         rdkafka::Timestamp::CreateTime(millis) => Some(Timestamp::CreateTime(millis)),
         rdkafka::Timestamp::LogAppendTime(millis) => Some(Timestamp::LogAppendTime(millis)),
-    }
-}
-
-/// Collects what librdkafka tells besides records.
-#[derive(Default)]
-struct Callbacks {
-    topics: Topics,
-    events: Mutex<VecDeque<ConsumerEvent>>,
-    /// Why the last connection failed.
-    reason: Mutex<String>,
-    /// The consumer is being dropped: nobody takes events any more, so partitions are given up at once.
-    closing: AtomicBool,
-}
-
-impl Callbacks {
-    fn events(&self) -> MutexGuard<'_, VecDeque<ConsumerEvent>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reason(&self) -> MutexGuard<'_, String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
-        let index = self.topics.inputs.iter().position(|input| input == topic)?;
-        Some(TopicPartition {
-            topic: u16::try_from(index).ok()?,
-            partition,
-        })
-    }
-
-    fn partitions(&self, list: &TopicPartitionList) -> Vec<TopicPartition> {
-        list.elements()
-            .iter()
-            .filter_map(|element| self.partition(element.topic(), element.partition()))
-            .collect()
-    }
-}
-
-impl ClientContext for Callbacks {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        log::debug!("consumer: {error}: {reason}");
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            // How long it took is another time each time; what is told once would be told again.
-            let lasting = reason.split(" (after ").next().unwrap_or_default();
-            lasting.clone_into(&mut self.reason());
-        }
-    }
-}
-
-impl ConsumerContext for Callbacks {
-    /// An assignment is taken at once. A revocation waits for [`crate::client::Consumer::release`]: until then librdkafka keeps the
-    /// partitions, so that what is in flight can be delivered and committed.
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        code: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        let cooperative = matches!(
-            consumer.rebalance_protocol(),
-            RebalanceProtocol::Cooperative
-        );
-        let partitions = self.partitions(list);
-        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let assigned = if cooperative {
-                consumer.incremental_assign(list)
-            } else {
-                consumer.assign(list)
-            };
-            // A partition paused before it was given away would stay so.
-            match assigned.and_then(|()| consumer.resume(list)) {
-                Ok(()) => self.events().push_back(ConsumerEvent::Assigned(partitions)),
-                Err(error) => log::error!("take the assignment: {error}"),
-            }
-        } else if self.closing.load(Relaxed) {
-            let released = if cooperative {
-                consumer.incremental_unassign(list)
-            } else {
-                consumer.unassign()
-            };
-            if let Err(error) = released {
-                log::debug!("give partitions up at the end: {error}");
-            }
-        } else if consumer.assignment_lost() {
-            self.events().push_back(ConsumerEvent::Lost(partitions));
-        } else {
-            self.events().push_back(ConsumerEvent::Revoked(partitions));
-        }
     }
 }

@@ -1,8 +1,12 @@
-//! The client for everything that Kafka has: librdkafka, by the `rdkafka` crate. It works record by record and hides that in here.
+//! The client `librdkafka`, on the `rdkafka` crate: supports what `native` does not, such as TLS, SASL and message formats v0 and v1.
+//!
+//! librdkafka has its own threads and works record by record; batches are split here and reassembled from the acknowledgements.
 
 mod admin;
 mod consumer;
 pub(crate) mod embedded;
+mod event_callbacks;
+mod pending_commit;
 mod producer;
 
 use std::sync::Arc;
@@ -16,7 +20,7 @@ use crate::client::Error;
 use crate::client::Topics;
 use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 
-/// See the module.
+/// The client `librdkafka`.
 #[derive(Debug)]
 pub(crate) enum Librdkafka {}
 
@@ -24,45 +28,46 @@ impl Client for Librdkafka {
     type Consumer = consumer::Consumer;
     type Producer = producer::Producer;
 
-    fn bounds(_cluster: &ClientSettings) -> Bounds {
+    fn bounds(_settings: &ClientSettings) -> Bounds {
         RECORD_BY_RECORD
     }
 
     fn consumer(
-        cluster: &ClientSettings,
+        settings: &ClientSettings,
         input: &Subscription,
         topics: &Topics,
         _transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Consumer, Error> {
-        consumer::Consumer::new(cluster, input, topics)
+        consumer::Consumer::new(settings, input, topics)
     }
 
     fn producer(
-        cluster: &ClientSettings,
-        settings: &ProducerSettings,
+        settings: &ClientSettings,
+        producer: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
         _transaction: Option<&Arc<Transaction>>,
     ) -> Result<Self::Producer, Error> {
-        producer::Producer::new(cluster, settings, topics, name)
+        producer::Producer::new(settings, producer, topics, name)
     }
 }
 
-/// What consumers, producers and the admin client have in common.
-fn settings(cluster: &ClientSettings) -> ClientConfig {
-    let mut settings = ClientConfig::new();
-    settings
-        .set("client.id", &cluster.connection.client_id)
-        // The default lets ten seconds pass before it looks again whether a broker is back.
+/// Configuration that the consumer, the producers and the admin client share.
+fn common_config(settings: &ClientSettings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("client.id", &settings.connection.client_id)
+        // With the default of 10 s a broker that is back is noticed too late.
         .set("reconnect.backoff.max.ms", "1000")
-        .extend(cluster.librdkafka.iter().cloned());
-    settings
-        .set("bootstrap.servers", cluster.brokers.join(","))
+        .extend(settings.librdkafka.iter().cloned());
+    config
+        .set("bootstrap.servers", settings.brokers.join(","))
         .set_log_level(RDKafkaLogLevel::Info);
-    settings
+    config
 }
 
-/// What librdkafka logs is about single connections and attempts; what matters of it the router says itself, once.
+/// Logs a message of librdkafka. Most of them concern single connections and attempts and are logged at debug level, because consumer and producers report
+/// what matters themselves.
 fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -72,21 +77,18 @@ fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// Why librdkafka makes no client of these settings; of one that it does not take, which it is.
-fn refused(operation: &'static str, error: &KafkaError) -> Error {
+/// Converts an error of creating a client. Names the property if librdkafka rejects its value; the value can be a secret and is left out.
+fn creation_error(operation: &'static str, error: &KafkaError) -> Error {
     match error {
-        // Of the value only what librdkafka says: it may be a secret.
         KafkaError::ClientConfig(_, reason, name, _) => Error::Kafka {
             operation,
-            reason: format!(
-                "{name}, given among Kafka's own settings, is not taken by librdkafka: {reason}"
-            ),
+            reason: format!("librdkafka rejects the property {name}: {reason}"),
         },
-        error => failure(operation, error),
+        error => client_error(operation, error),
     }
 }
 
-fn failure(operation: &'static str, error: &KafkaError) -> Error {
+fn client_error(operation: &'static str, error: &KafkaError) -> Error {
     Error::Kafka {
         operation,
         reason: error.to_string(),

@@ -1,4 +1,4 @@
-//! librdkafka's producer. Owned by one producer thread; its callbacks run on that thread too, within `poll`.
+//! The producer of the client `librdkafka`. Runs on one producer thread, and so do its callbacks, during `poll`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -12,7 +12,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{admin, failure, refused, settings};
+use super::{admin, client_error, common_config, creation_error};
 use crate::client::Error;
 use crate::client::RECORD_BY_RECORD;
 use crate::client::Topics;
@@ -21,67 +21,69 @@ use crate::client::records::Headers;
 use crate::client::settings::{Acks, ClientSettings, ProducerSettings, TopicSettings};
 use crate::client::{Batch, NotReady, Timestamp};
 
-/// See the module.
+/// The producer of the client `librdkafka`.
 pub(crate) struct Producer {
-    producer: BaseProducer<Callbacks>,
-    client: ClientConfig,
+    producer: BaseProducer<DeliveryCallbacks>,
+    /// Configuration of the admin client.
+    admin_config: ClientConfig,
     topic_settings: TopicSettings,
     topics: Topics,
-    /// Batches in flight; their place is part of what librdkafka hands back with each record.
+    /// Batches in flight. The index of a batch is part of the opaque value that librdkafka returns with each record.
     slots: Vec<Option<Batch>>,
+    /// Indexes of unused slots.
     free: Vec<usize>,
-    /// The batch, and the record in it, at which librdkafka's queue was full.
+    /// Slot and record at which librdkafka's queue was full.
     unsent: Option<(usize, RecordLocation)>,
     delivered: VecDeque<Batch>,
 }
 
 impl Producer {
-    /// See [`Client::producer`](crate::client::Client::producer).
+    /// Implements [`Client::producer`](crate::client::Client::producer).
     pub(super) fn new(
-        cluster: &ClientSettings,
-        given: &ProducerSettings,
+        settings: &ClientSettings,
+        producer: &ProducerSettings,
         topics: &Topics,
         name: &'static str,
     ) -> Result<Self, Error> {
-        let client = settings(cluster);
-        let acks = match given.acks {
+        let admin_config = common_config(settings);
+        let acks = match producer.acks {
             Acks::All => "all",
             Acks::Leader => "1",
         };
-        let mut settings = client.clone();
-        settings
-            // Batches arrive as batches already.
+        let mut config = admin_config.clone();
+        config
+            // Records already arrive in batches.
             .set("linger.ms", "1")
             .set("queue.buffering.max.messages", "100000")
-            // The largest that it can be: whether a record is too large is for the topic to say, not for the client.
+            // The maximum: the topic's limit decides whether a record is too large, not the client's.
             .set("message.max.bytes", "1000000000")
-            // With idempotence it would be so anyway; without, librdkafka's default is a million.
+            // Idempotence limits it to 5 anyway; without it librdkafka's default is 1,000,000.
             .set(
                 "max.in.flight.requests.per.connection",
-                given.max_in_flight.to_string(),
+                producer.max_in_flight.to_string(),
             )
-            .extend(given.librdkafka.iter().cloned());
-        settings
-            .set("enable.idempotence", given.idempotent.to_string())
+            .extend(producer.librdkafka.iter().cloned());
+        config
+            .set("enable.idempotence", producer.idempotent.to_string())
             .set("acks", acks)
-            // A record is never given up because of time: it is acknowledged, refused for good, or still on its way at the stop.
+            // Retries are not limited in time: a record ends acknowledged or refused, or is still in flight when the process stops.
             .set("message.timeout.ms", "0")
-            // As Java's producer: by the key where there is one, so that both sides of a mixed system agree.
+            // The partitioner of Kafka's Java producer, so that a key maps to the same partition whichever client writes it.
             .set("partitioner", "murmur2_random");
-        let callbacks = Callbacks {
+        let callbacks = DeliveryCallbacks {
             name,
             outstanding: (0..RECORD_BY_RECORD.batches())
                 .map(|_| AtomicUsize::new(0))
                 .collect(),
-            ..Callbacks::default()
+            ..DeliveryCallbacks::default()
         };
-        let producer = settings
+        let producer = config
             .create_with_context(callbacks)
-            .map_err(|error| refused("make a producer", &error))?;
+            .map_err(|error| creation_error("create a producer", &error))?;
         Ok(Self {
             producer,
-            client,
-            topic_settings: cluster.topics.clone(),
+            admin_config,
+            topic_settings: settings.topics.clone(),
             topics: topics.clone(),
             slots: (0..RECORD_BY_RECORD.batches()).map(|_| None).collect(),
             free: (0..RECORD_BY_RECORD.batches()).collect(),
@@ -90,58 +92,58 @@ impl Producer {
         })
     }
 
-    /// Gives librdkafka the records of a batch, from `from` on or all of them, until its queue is full.
-    fn push(&mut self, slot: usize, from: Option<RecordLocation>) {
+    /// Passes the records of a batch to librdkafka, starting at `from` or at the first one, until librdkafka's queue is full.
+    fn enqueue(&mut self, slot: usize, from: Option<RecordLocation>) {
         let Some(batch) = self.slots.get(slot).and_then(Option::as_ref) else {
             return;
         };
         self.unsent = None;
         let records = batch.iter().enumerate();
-        for (number, (place, outgoing)) in
-            records.skip_while(|(_, (place, _))| from.is_some_and(|from| *place < from))
+        for (index, (location, outgoing)) in
+            records.skip_while(|(_, (location, _))| from.is_some_and(|from| *location < from))
         {
-            let opaque = slot * RECORD_BY_RECORD.poll_batch_records + number;
+            let opaque = slot * RECORD_BY_RECORD.poll_batch_records + index;
             let record = BaseRecord {
                 topic: self.topics.output(outgoing.output),
                 partition: None,
                 payload: Some(outgoing.value),
                 key: outgoing.key,
                 timestamp: outgoing.origin.timestamp.map(Timestamp::millis),
-                headers: owned(outgoing.headers),
+                headers: owned_headers(outgoing.headers),
                 delivery_opaque: opaque,
             };
             let Err((error, _)) = self.producer.send(record) else {
                 continue;
             };
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
-                self.unsent = Some((slot, place));
+                self.unsent = Some((slot, location));
                 break;
             }
-            self.producer.context().settle(opaque, Some(error));
+            self.producer.context().complete(opaque, Some(error));
         }
     }
 
-    /// Takes over what the callbacks collected.
-    fn collect(&mut self) -> Result<(), Error> {
+    /// Handles the delivery reports that the callbacks collected.
+    fn handle_deliveries(&mut self) -> Result<(), Error> {
         let context = self.producer.context().clone();
         for failed in context.failed().drain(..) {
             let Some(Some(batch)) = self.slots.get_mut(failed.slot) else {
                 continue;
             };
-            let reason =
-                about_the_record(&failed.error).ok_or_else(|| failure("produce", &failed.error))?;
-            let place = batch.iter().nth(failed.number).map(|(place, _)| place);
-            if let Some(place) = place {
-                batch.refuse(place, reason);
+            let reason = refusal_reason(&failed.error)
+                .ok_or_else(|| client_error("produce", &failed.error))?;
+            let location = batch.iter().nth(failed.index).map(|(location, _)| location);
+            if let Some(location) = location {
+                batch.refuse(location, reason);
             }
         }
-        for slot in context.done().drain(..) {
+        for slot in context.completed().drain(..) {
             if let Some(batch) = self.slots.get_mut(slot).and_then(Option::take) {
                 self.delivered.push_back(batch);
                 self.free.push(slot);
             }
         }
-        if context.fatal.load(Relaxed) {
+        if context.is_fatal.load(Relaxed) {
             let (_, reason) = self
                 .producer
                 .client()
@@ -156,8 +158,8 @@ impl Producer {
     }
 }
 
-/// Headers in librdkafka's form.
-fn owned(headers: Headers<'_>) -> Option<OwnedHeaders> {
+/// Converts headers to librdkafka's form; `None` if there are none.
+fn owned_headers(headers: Headers<'_>) -> Option<OwnedHeaders> {
     let count = headers.len();
     (count > 0).then(|| {
         let owned = OwnedHeaders::new_with_capacity(count);
@@ -170,9 +172,9 @@ fn owned(headers: Headers<'_>) -> Option<OwnedHeaders> {
     })
 }
 
-/// Why the broker, or librdkafka in its place, refused this record for what it is: then it is a dead letter. Everything else is about the
-/// topic or the connection and concerns the records behind it as well.
-fn about_the_record(error: &KafkaError) -> Option<RefusalReason> {
+/// Returns why the broker or librdkafka refused this particular record. Returns `None` if the error concerns the topic or the connection, and
+/// with it the following records too.
+fn refusal_reason(error: &KafkaError) -> Option<RefusalReason> {
     match error.rdkafka_error_code()? {
         RDKafkaErrorCode::MessageSizeTooLarge => Some(RefusalReason::TooLarge),
         code @ (RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp) => {
@@ -184,9 +186,9 @@ fn about_the_record(error: &KafkaError) -> Option<RefusalReason> {
 
 impl crate::client::Producer for Producer {
     fn prepare(&mut self) -> Result<(), NotReady> {
-        admin::provision(
+        admin::ensure_topics(
             self.producer.client(),
-            &self.client,
+            &self.admin_config,
             &self.topics.all(),
             &self.topic_settings,
         )
@@ -196,16 +198,16 @@ impl crate::client::Producer for Producer {
         let Some(slot) = self.free.pop() else {
             return Err(Error::Kafka {
                 operation: "produce",
-                reason: "more batches than can exist: a bug".to_owned(),
+                reason: "no free slot for a batch (bug)".to_owned(),
             });
         };
         if let Some(outstanding) = self.producer.context().outstanding.get(slot) {
             outstanding.store(batch.len(), Relaxed);
         }
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(batch);
+        if let Some(entry) = self.slots.get_mut(slot) {
+            *entry = Some(batch);
         }
-        self.push(slot, None);
+        self.enqueue(slot, None);
         Ok(())
     }
 
@@ -215,9 +217,9 @@ impl crate::client::Producer for Producer {
 
     fn poll(&mut self, timeout: Duration) -> Result<(), Error> {
         self.producer.poll(timeout);
-        self.collect()?;
-        if let Some((slot, place)) = self.unsent {
-            self.push(slot, Some(place));
+        self.handle_deliveries()?;
+        if let Some((slot, location)) = self.unsent {
+            self.enqueue(slot, Some(location));
         }
         Ok(())
     }
@@ -231,56 +233,60 @@ impl crate::client::Producer for Producer {
     }
 }
 
-/// Counts the acknowledgements of each batch.
+/// Counts the delivery reports of each batch. The locks are never contended: `rdkafka` requires `Sync`, but all callbacks run on the producer
+/// thread.
 #[derive(Default)]
-struct Callbacks {
+struct DeliveryCallbacks {
+    /// Name of the producer thread, for log lines.
     name: &'static str,
-    /// Records not yet acknowledged, by slot.
+    /// Number of records without a delivery report, by slot.
     outstanding: Vec<AtomicUsize>,
-    done: Mutex<Vec<usize>>,
-    failed: Mutex<Vec<Failed>>,
-    fatal: AtomicBool,
+    /// Slots of batches all of whose records have a delivery report.
+    completed: Mutex<Vec<usize>>,
+    failed: Mutex<Vec<FailedRecord>>,
+    /// True after a fatal error of the idempotent producer.
+    is_fatal: AtomicBool,
 }
 
-struct Failed {
+/// A record whose delivery failed.
+struct FailedRecord {
     slot: usize,
-    number: usize,
+    /// Index of the record in its batch.
+    index: usize,
     error: KafkaError,
 }
 
-impl Callbacks {
-    fn done(&self) -> MutexGuard<'_, Vec<usize>> {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+impl DeliveryCallbacks {
+    fn completed(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.completed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self) -> MutexGuard<'_, Vec<Failed>> {
+    fn failed(&self) -> MutexGuard<'_, Vec<FailedRecord>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The record is through, for good or bad.
-    fn settle(&self, opaque: usize, failed: Option<KafkaError>) {
-        let (slot, number) = (
+    /// Handles the delivery report of a record; `error` is `None` if it was acknowledged.
+    fn complete(&self, opaque: usize, error: Option<KafkaError>) {
+        let (slot, index) = (
             opaque / RECORD_BY_RECORD.poll_batch_records,
             opaque % RECORD_BY_RECORD.poll_batch_records,
         );
-        if let Some(error) = failed {
-            self.failed().push(Failed {
-                slot,
-                number,
-                error,
-            });
+        if let Some(error) = error {
+            self.failed().push(FailedRecord { slot, index, error });
         }
         if self
             .outstanding
             .get(slot)
             .is_some_and(|outstanding| outstanding.fetch_sub(1, Relaxed) == 1)
         {
-            self.done().push(slot);
+            self.completed().push(slot);
         }
     }
 }
 
-impl ClientContext for Callbacks {
+impl ClientContext for DeliveryCallbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         super::log(level, facility, message);
     }
@@ -288,16 +294,16 @@ impl ClientContext for Callbacks {
     fn error(&self, error: KafkaError, reason: &str) {
         log::debug!("{}: {error}: {reason}", self.name);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.fatal.store(true, Relaxed);
+            self.is_fatal.store(true, Relaxed);
         }
     }
 }
 
-impl ProducerContext for Callbacks {
+impl ProducerContext for DeliveryCallbacks {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        self.settle(
+        self.complete(
             opaque,
             result.as_ref().err().map(|(error, _)| error.clone()),
         );
