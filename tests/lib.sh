@@ -346,6 +346,10 @@ beside() {
 
 judge() { run_java Judge "$@"; }
 
+# Options of the brokers' JVMs: without the second compiler and with the simplest collector, a broker needs half of the processor time in runs
+# of minutes. The bench suite has its own.
+BROKER_JVM=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1)
+
 # Writes the configuration of one broker in the new folder $data; $1 is auto.create.topics.enable. Before Kafka 3.3, the first version with
 # KRaft in production quality, the broker needs a ZooKeeper.
 broker_config() {
@@ -391,18 +395,18 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 P
-    java -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
+    java "${BROKER_JVM[@]}" -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
 }
 
 # Starts the broker, and its ZooKeeper if it has one. The process ids are in files, because a scenario that restarts the broker runs in a
 # subshell.
 broker_start() {
     if [ -e "$data/zookeeper.properties" ] && ! process_runs "$data/zookeeper.pid"; then
-        java -Xmx256m -cp "$libs/*" org.apache.zookeeper.server.quorum.QuorumPeerMain "$data/zookeeper.properties" \
+        java -Xmx256m "${BROKER_JVM[@]}" -cp "$libs/*" org.apache.zookeeper.server.quorum.QuorumPeerMain "$data/zookeeper.properties" \
             >>"$data/zookeeper.log" 2>&1 &
         echo $! >"$data/zookeeper.pid"
     fi
-    java -Xmx1g -cp "$libs/*" kafka.Kafka "$data/server.properties" >>"$data/broker.log" 2>&1 &
+    java -Xmx1g "${BROKER_JVM[@]}" -cp "$libs/*" kafka.Kafka "$data/server.properties" >>"$data/broker.log" 2>&1 &
     echo $! >"$data/pid"
     judge up "$broker" || fail "the broker does not answer: $(tail -5 "$data/broker.log")"
 }

@@ -55,8 +55,8 @@ transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 $CLUSTER
 P
-        java -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
-        java -Xmx512m -cp "$libs/*" kafka.Kafka "$data/server.properties" >>"$data/broker.log" 2>&1 &
+        java "${BROKER_JVM[@]}" -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
+        java -Xmx512m "${BROKER_JVM[@]}" -cp "$libs/*" kafka.Kafka "$data/server.properties" >>"$data/broker.log" 2>&1 &
         echo $! >"$data/pid"
         started+=($!)
     done
@@ -114,7 +114,7 @@ full() {
     sed -i "s|^log.dirs=.*|log.dirs=$data/disk/logs|" "$data/server.properties"
     # Each partition's indexes are allocated in this size.
     echo log.index.size.max.bytes=100000 >>"$data/server.properties"
-    java -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
+    java "${BROKER_JVM[@]}" -cp "$libs/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$data/server.properties" >"$data/format.log" 2>&1
     broker_start
     started+=("$(cat "$data/pid")")
     stream 4
