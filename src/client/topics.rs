@@ -29,6 +29,15 @@ impl Topics {
             .map_or("", String::as_str)
     }
 
+    /// Returns the partition of an input topic by the topic's name, or `None` if the topic is not an input.
+    pub(crate) fn input_partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
+        let index = self.inputs.iter().position(|input| input == topic)?;
+        Some(TopicPartition {
+            topic: u16::try_from(index).ok()?,
+            partition,
+        })
+    }
+
     /// Formats input partitions for a log line, as `orders-0, orders-1`.
     pub(crate) fn partitions(&self, partitions: &[TopicPartition]) -> String {
         let names = partitions

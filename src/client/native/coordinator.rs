@@ -17,7 +17,6 @@ use super::error_name::kafka_name;
 use super::metadata::Metadata;
 use super::network::{Network, Node};
 use super::request::{group_by_topic, text, topic_name};
-use crate::client::error::Error;
 use crate::client::topics::Topics;
 use crate::topic_partition::{NextOffset, TopicPartition};
 
@@ -49,14 +48,6 @@ pub(super) struct MemberIdentity {
     pub(super) generation: i32,
     /// `group.instance.id`.
     pub(super) instance_id: Option<String>,
-}
-
-/// Returns the error for a group that cannot be joined, which ends the consumer.
-pub(super) fn join_error(reason: String) -> Error {
-    Error::Kafka {
-        operation: "join the group",
-        reason,
-    }
 }
 
 impl Coordinator {

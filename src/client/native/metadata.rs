@@ -262,6 +262,35 @@ impl Metadata {
     }
 }
 
+/// Number of partitions of topics at one time.
+#[derive(Debug)]
+pub(super) struct PartitionCounts(BTreeMap<String, i32>);
+
+impl PartitionCounts {
+    /// Counts the partitions of these topics, as far as the metadata has them.
+    pub(super) fn new<'a>(topics: impl Iterator<Item = &'a String>, metadata: &Metadata) -> Self {
+        let counts = topics.filter_map(|topic| {
+            let partitions = metadata.topic(topic)?.leaders.len();
+            Some((topic.clone(), partitions as i32))
+        });
+        Self(counts.collect())
+    }
+
+    /// The number of partitions of each topic.
+    pub(super) fn by_topic(&self) -> &BTreeMap<String, i32> {
+        &self.0
+    }
+
+    /// Returns the first topic whose number of partitions has changed, with the old and the new number.
+    pub(super) fn changed(&self, metadata: &Metadata) -> Option<(&str, i32, i32)> {
+        self.0.iter().find_map(|(topic, &old)| {
+            let known = metadata.topic(topic)?;
+            let new = known.leaders.len() as i32;
+            (known.error.is_none() && new != old).then_some((topic.as_str(), old, new))
+        })
+    }
+}
+
 fn address(host: &str, port: i32) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")

@@ -15,32 +15,37 @@
 //! | `metadata` | brokers, and the leaders of partitions |
 //! | `admin` | describes and creates topics before records flow |
 //! | `coordinator` | finds the coordinator of a group or transactional id; requests about offsets |
-//! | `group` | membership by the classic group protocol; `assignor` for the leader |
-//! | `consumer_group` | membership by the protocol of KIP-848 |
+//! | `classic_group`, `classic_requests` | membership by the classic group protocol; `assignor` for the leader |
+//! | `kip848_group` | membership by the protocol of KIP-848 |
+//! | `group_error` | errors that end a membership |
 //! | `fetch` | fetches partitions and delivers their records |
 //! | `error_name` | Kafka's names of error codes |
 //! | `compression` | compression types of record batches |
-//! | `transaction` | commits a transaction with its offsets |
+//! | `transaction_committer` | commits a transaction with its offsets |
+//! | `transaction_error` | classes of errors in a transaction |
 //! | `consumer`, `produce` | the two sides of the seam, which compose the others |
 
 mod admin;
 mod assignor;
 mod backoff;
+mod classic_group;
+mod classic_requests;
 mod compression;
 mod connection;
 mod consumer;
-mod consumer_group;
 mod coordinator;
 pub(super) mod error_name;
 mod fetch;
-mod group;
+mod group_error;
+mod kip848_group;
 mod metadata;
 mod network;
 mod produce;
 mod protocol;
 mod request;
 mod response;
-mod transaction;
+mod transaction_committer;
+mod transaction_error;
 
 use std::sync::Arc;
 

@@ -162,4 +162,4 @@ slow() {
     check "even topic: throttled to $(pick 1 5) % for $(pick 60 10) s, $after KiB of memory" 1 0
     stop
 }
-joined() { grep -c 'of generation' "$router_log" || true; }
+joined() { grep -c 'joined group' "$router_log" || true; }

@@ -1,16 +1,20 @@
-//! The assignors against what Java's made of the same groups, and against what has to hold for every group; the protocol against Java's
-//! bytes.
+//! Compares the assignors with Java's assignors on the same groups, checks invariants for generated groups, and compares the encoding with
+//! Java's bytes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
-use super::protocol::{assignment, parse_assignment, parse_subscription, subscription};
+use super::consumer_protocol::{
+    encode_assignment, encode_subscription, parse_assignment, parse_subscription,
+};
 use super::*;
 
-/// See `Assignors.java` beside it.
+/// Output of `Assignors.java`, which is in the same directory.
 const JAVA: &str = include_str!("../../../../tests/fixtures/assignors/java.txt");
 
 const TOPICS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
@@ -42,7 +46,7 @@ fn partitions_of(text: &str) -> Vec<(String, i32)> {
     partitions
 }
 
-/// A member as a line of the fixture has it: id, instance id, generation, topics, owned partitions.
+/// Parses a member of the fixture: id, instance id, generation, topics, owned partitions.
 fn member_of(text: &str) -> Member {
     let fields: Vec<&str> = text.split_whitespace().collect();
     Member {
@@ -64,7 +68,7 @@ fn assignment_of<'a>(members: impl IntoIterator<Item = &'a str>) -> Assignment {
         .collect()
 }
 
-/// A group and what Java made of it, round by round.
+/// A group and Java's assignments in consecutive rebalances.
 struct Case {
     topics: Topics,
     members: Vec<Member>,
@@ -89,7 +93,7 @@ fn cases(assignor: AssignorName) -> Vec<Case> {
         .collect()
 }
 
-/// One case, written by hand: topics, members, and what each member gets.
+/// Checks the partitions that each member is assigned.
 #[track_caller]
 fn check(assignor: AssignorName, topics: &str, members: &[&str], expected: &[&str]) {
     let members: Vec<Member> = members.iter().copied().map(member_of).collect();
@@ -98,14 +102,14 @@ fn check(assignor: AssignorName, topics: &str, members: &[&str], expected: &[&st
 }
 
 #[test]
-fn range_and_round_robin_are_javas() {
+fn range_and_round_robin_assign_like_java() {
     for assignor in [AssignorName::Range, AssignorName::RoundRobin] {
         let cases = cases(assignor);
         assert_eq!(cases.len(), 40);
         for case in cases {
             let mut members = case.members;
             assert_eq!(assign(assignor, &members, &case.topics), case.java[0]);
-            // In whatever order the coordinator tells of them.
+            // The order in which the coordinator lists the members does not matter.
             members.reverse();
             assert_eq!(assign(assignor, &members, &case.topics), case.java[0]);
         }
@@ -113,7 +117,7 @@ fn range_and_round_robin_are_javas() {
 }
 
 #[test]
-fn range_gives_runs_in_the_order_of_the_members() {
+fn range_assigns_ranges_in_the_order_of_the_members() {
     use AssignorName::Range;
     check(
         Range,
@@ -121,7 +125,7 @@ fn range_gives_runs_in_the_order_of_the_members() {
         &["m1 - -1 a,b -", "m2 - -1 a,b -"],
         &["m1 a-0,a-1,b-0,b-1", "m2 a-2,b-2"],
     );
-    // Static members first.
+    // Static members come first.
     check(
         Range,
         "a=3",
@@ -139,7 +143,7 @@ fn range_gives_runs_in_the_order_of_the_members() {
 }
 
 #[test]
-fn round_robin_passes_over_who_does_not_read_a_topic() {
+fn round_robin_skips_members_that_do_not_subscribe_to_the_topic() {
     check(
         AssignorName::RoundRobin,
         "a=3 b=2",
@@ -149,16 +153,16 @@ fn round_robin_passes_over_who_does_not_read_a_topic() {
 }
 
 #[test]
-fn sticky_moves_only_what_it_must() {
+fn sticky_moves_as_few_partitions_as_possible() {
     use AssignorName::CooperativeSticky;
-    // From nothing: in turn.
+    // Without owned partitions, members take turns.
     check(
         CooperativeSticky,
         "a=5",
         &["m1 - -1 a -", "m2 - -1 a -"],
         &["m1 a-0,a-2,a-4", "m2 a-1,a-3"],
     );
-    // A member comes: two are let go of, and given to nobody yet.
+    // A member joins: two partitions are revoked, and assigned in the next rebalance.
     check(
         CooperativeSticky,
         "a=6",
@@ -175,14 +179,14 @@ fn sticky_moves_only_what_it_must() {
         &["m1 - 4 a a-0,a-1", "m2 - 4 a a-3,a-4", "m3 - 4 a -"],
         &["m1 a-0,a-1", "m2 a-3,a-4", "m3 a-2,a-5"],
     );
-    // A member goes: the others keep what they have.
+    // A member leaves: the others keep their partitions.
     check(
         CooperativeSticky,
         "a=4",
         &["m1 - 5 a a-3", "m2 - 5 a a-0"],
         &["m1 a-1,a-3", "m2 a-0,a-2"],
     );
-    // What is not there any more, or not read any more, is nobody's.
+    // Partitions of deleted or unsubscribed topics have no owner.
     check(
         CooperativeSticky,
         "a=1",
@@ -192,7 +196,7 @@ fn sticky_moves_only_what_it_must() {
 }
 
 #[test]
-fn sticky_settles_claims_by_their_generation() {
+fn sticky_accepts_the_claim_of_the_latest_generation() {
     use AssignorName::CooperativeSticky;
     check(
         CooperativeSticky,
@@ -200,14 +204,14 @@ fn sticky_settles_claims_by_their_generation() {
         &["m1 - 4 a a-0", "m2 - 5 a a-0,a-1"],
         &["m1 -", "m2 a-0"],
     );
-    // Twice in the same generation: nobody has it until both have let go of it.
+    // Two claims of the same generation: the partition is not assigned until both members have revoked it.
     check(
         CooperativeSticky,
         "a=1",
         &["m1 - 5 a a-0", "m2 - 5 a a-0"],
         &["m1 -", "m2 -"],
     );
-    // Said twice by one member it is still its own.
+    // A member that lists a partition twice still owns it.
     check(
         CooperativeSticky,
         "a=1",
@@ -216,9 +220,9 @@ fn sticky_settles_claims_by_their_generation() {
     );
 }
 
-/// From m1 to m3 there is a way only over m2.
+/// m3 can only get a partition of m1's through m2.
 #[test]
-fn sticky_balances_over_members_between() {
+fn sticky_balances_through_other_members() {
     check(
         AssignorName::CooperativeSticky,
         "a=3 b=1",
@@ -227,8 +231,8 @@ fn sticky_balances_over_members_between() {
     );
 }
 
-/// What the members have after `assignment`: they let go of the rest, and join again.
-fn next(members: &[Member], assignment: &Assignment, generation: i32) -> Vec<Member> {
+/// Returns the members that own exactly their partitions of `assignment` and join again.
+fn rejoined(members: &[Member], assignment: &Assignment, generation: i32) -> Vec<Member> {
     let mut members = members.to_vec();
     for member in &mut members {
         member.owned = assignment[&member.id].clone();
@@ -237,10 +241,10 @@ fn next(members: &[Member], assignment: &Assignment, generation: i32) -> Vec<Mem
     members
 }
 
-/// What comes of a group in two rounds.
-fn twice(members: &[Member], topics: &Topics) -> (Assignment, Assignment) {
+/// Returns the assignments of two consecutive rebalances.
+fn rebalance_twice(members: &[Member], topics: &Topics) -> (Assignment, Assignment) {
     let first = assign(AssignorName::CooperativeSticky, members, topics);
-    let members = next(members, &first, 100);
+    let members = rejoined(members, &first, 100);
     let second = assign(AssignorName::CooperativeSticky, &members, topics);
     (first, second)
 }
@@ -251,7 +255,7 @@ fn loads(assignment: &Assignment) -> Vec<usize> {
     loads
 }
 
-/// The less, the better balanced.
+/// Returns a measure of the balance; lower is better.
 fn imbalance(assignment: &Assignment) -> usize {
     loads(assignment).iter().map(|load| load * load).sum()
 }
@@ -271,14 +275,14 @@ fn all_equal(members: &[Member]) -> bool {
         .all(|member| member.topics == members[0].topics)
 }
 
-/// Where all read the same, the loads and the number of partitions that move are what Java's are; else it is balanced better, or as well
-/// with no more partitions moved.
+/// If all members have the same subscription, loads and the number of moved partitions equal Java's. Otherwise the balance is better, or it
+/// is equal and no more partitions move.
 #[test]
-fn sticky_is_as_good_as_javas() {
+fn sticky_is_as_good_as_java() {
     let cases = cases(AssignorName::CooperativeSticky);
     assert_eq!(cases.len(), 60);
     for case in cases {
-        let (first, second) = twice(&case.members, &case.topics);
+        let (first, second) = rebalance_twice(&case.members, &case.topics);
         let (ours, javas) = (imbalance(&second), imbalance(&case.java[1]));
         let (kept, java_kept) = (
             kept(&case.members, &first),
@@ -323,30 +327,31 @@ fn group() -> impl Strategy<Value = (Vec<Member>, Topics)> {
     })
 }
 
-/// Nothing is given twice, nor to one that does not read it, nor what there is not. Gives how many partitions are given.
+/// Checks that partitions are assigned at most once, exist, and go to subscribers. Returns the number of assigned partitions.
 fn check_valid(members: &[Member], topics: &Topics, assignment: &Assignment) -> usize {
-    let mut given = BTreeSet::new();
+    let mut assigned = BTreeSet::new();
     assert_eq!(assignment.len(), members.len());
     for member in members {
         for partition in &assignment[&member.id] {
             assert!(member.topics.contains(&partition.0));
             assert!(partition.1 >= 0 && partition.1 < topics[&partition.0]);
-            assert!(given.insert(partition.clone()));
+            assert!(assigned.insert(partition.clone()));
         }
     }
-    given.len()
+    assigned.len()
 }
 
-/// How many partitions there are that anybody reads.
-fn readable(members: &[Member], topics: &Topics) -> usize {
-    let read = topics
+/// Returns the number of partitions of topics with subscribers.
+fn assignable(members: &[Member], topics: &Topics) -> usize {
+    let subscribed = topics
         .iter()
         .filter(|(topic, _)| members.iter().any(|member| member.topics.contains(topic)));
-    read.map(|(_, count)| usize::try_from(*count).unwrap())
+    subscribed
+        .map(|(_, count)| usize::try_from(*count).unwrap())
         .sum()
 }
 
-/// Whether no partition can be moved for a better balance, by trying all moves of one.
+/// Returns whether no move of a single partition improves the balance.
 fn no_move_is_better(members: &[Member], assignment: &Assignment) -> bool {
     members.iter().all(|to| {
         assignment.iter().all(|(_, from)| {
@@ -358,33 +363,33 @@ fn no_move_is_better(members: &[Member], assignment: &Assignment) -> bool {
 
 proptest! {
     #[test]
-    fn eager_assignors_give_everything_once((members, topics) in group()) {
+    fn eager_assignors_assign_each_partition_once((members, topics) in group()) {
         for assignor in [AssignorName::Range, AssignorName::RoundRobin] {
             let assignment = assign(assignor, &members, &topics);
             prop_assert_eq!(
                 check_valid(&members, &topics, &assignment),
-                readable(&members, &topics)
+                assignable(&members, &topics)
             );
         }
     }
 
     #[test]
-    fn sticky_gives_everything_once_in_two_rounds((members, topics) in group()) {
-        let (first, second) = twice(&members, &topics);
+    fn sticky_assigns_each_partition_once_in_two_rebalances((members, topics) in group()) {
+        let (first, second) = rebalance_twice(&members, &topics);
         check_valid(&members, &topics, &first);
         prop_assert_eq!(
             check_valid(&members, &topics, &second),
-            readable(&members, &topics)
+            assignable(&members, &topics)
         );
         prop_assert!(no_move_is_better(&members, &second));
-        // And then it is at rest.
-        let third = next(&members, &second, 101);
+        // The third rebalance changes nothing.
+        let third = rejoined(&members, &second, 101);
         prop_assert_eq!(assign(AssignorName::CooperativeSticky, &third, &topics), second);
     }
 
-    /// Two members never read a partition at the same time: what one still has is given to no other one.
+    /// Two members never read a partition at the same time.
     #[test]
-    fn sticky_gives_nobody_what_another_one_has((members, topics) in group()) {
+    fn sticky_does_not_assign_a_partition_that_another_member_owns((members, topics) in group()) {
         let assignment = assign(AssignorName::CooperativeSticky, &members, &topics);
         for member in &members {
             for partition in &assignment[&member.id] {
@@ -392,7 +397,7 @@ proptest! {
                     other.id != member.id && other.owned.contains(partition)
                 });
                 for other in others {
-                    // But for a claim that is out of date.
+                    // Except if the other member's claim is outdated.
                     prop_assert!(
                         member.owned.contains(partition) && other.generation < member.generation
                     );
@@ -415,33 +420,33 @@ proptest! {
                     && owned.insert(partition.clone())
             });
         }
-        let (first, second) = twice(&members, &topics);
+        let (first, second) = rebalance_twice(&members, &topics);
         let sorted = loads(&second);
         prop_assert!(sorted[sorted.len() - 1] - sorted[0] <= 1);
-        // The fewest have to move where the members with the most keep the larger shares.
-        let (each, more) = {
-            let all = readable(&members, &topics);
+        // The fewest partitions move if the members with the most partitions get the larger shares.
+        let (quota, remainder) = {
+            let all = assignable(&members, &topics);
             (all / members.len(), all % members.len())
         };
-        let mut had: Vec<usize> = members.iter().map(|member| member.owned.len()).collect();
-        had.sort_unstable_by(|a, b| b.cmp(a));
-        let most: usize = had
+        let mut owned: Vec<usize> = members.iter().map(|member| member.owned.len()).collect();
+        owned.sort_unstable_by(|a, b| b.cmp(a));
+        let most: usize = owned
             .iter()
             .enumerate()
-            .map(|(place, had)| (*had).min(each + usize::from(place < more)))
+            .map(|(index, owned)| (*owned).min(quota + usize::from(index < remainder)))
             .sum();
         prop_assert_eq!(kept(&members, &first), most);
         prop_assert_eq!(kept(&members, &second), most);
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_decoded_or_rejected(bytes in vec(any::<u8>(), 0..200)) {
         let _ = parse_subscription("member", None, &bytes);
         let _ = parse_assignment(&bytes);
     }
 
     #[test]
-    fn altered_bytes_are_read_or_refused(
+    fn corrupted_bytes_are_decoded_or_rejected(
         line in any::<Index>(),
         at in any::<Index>(),
         value in any::<u8>(),
@@ -457,9 +462,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read((members, topics) in group()) {
+    fn subscriptions_and_assignments_round_trip((members, topics) in group()) {
         for member in members {
-            let written = subscription(
+            let encoded = encode_subscription(
                 AssignorName::CooperativeSticky,
                 &member.topics,
                 &member.owned,
@@ -471,16 +476,16 @@ proptest! {
             expected.owned.dedup();
             let instance_id = member.instance_id.as_deref();
             prop_assert_eq!(
-                parse_subscription(&member.id, instance_id, &written).unwrap(),
+                parse_subscription(&member.id, instance_id, &encoded).unwrap(),
                 expected
             );
         }
         let partitions: Vec<(String, i32)> = topics.into_iter().collect();
-        prop_assert_eq!(parse_assignment(&assignment(&partitions)).unwrap(), partitions);
+        prop_assert_eq!(parse_assignment(&encode_assignment(&partitions)).unwrap(), partitions);
     }
 }
 
-/// What Java wrote: what it is, with its version and how much is in it, and its bytes.
+/// Returns Java's encodings, each with its name: type, version, and `full` or `empty`.
 fn samples() -> Vec<(String, Vec<u8>)> {
     let lines = JAVA.lines().filter(|line| !line.contains('|'));
     lines
@@ -494,7 +499,7 @@ fn samples() -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn the_protocol_is_javas() {
+fn the_encoding_equals_javas() {
     let owned = partitions_of("alpha-2,beta-0,beta-1");
     let topics = ["beta", "alpha"].map(str::to_owned);
     let samples = samples();
@@ -509,11 +514,11 @@ fn the_protocol_is_javas() {
             };
             assert_eq!(parse_assignment(&bytes).unwrap(), expected, "{name}");
             if version == "3" {
-                assert_eq!(assignment(expected), bytes, "{name}");
+                assert_eq!(encode_assignment(expected), bytes, "{name}");
             }
             continue;
         }
-        let read = parse_subscription("m", Some("i"), &bytes).unwrap();
+        let decoded = parse_subscription("m", Some("i"), &bytes).unwrap();
         let expected = if name.ends_with("full") {
             let owned = if version == "0" {
                 "-"
@@ -524,13 +529,13 @@ fn the_protocol_is_javas() {
         } else {
             member_of("m i -1 alpha -")
         };
-        assert_eq!(read, expected, "{name}");
+        assert_eq!(decoded, expected, "{name}");
         if name == "subscription 3 full" {
-            let written = subscription(AssignorName::CooperativeSticky, &topics, &owned, 7);
-            assert_eq!(written, bytes);
+            let encoded = encode_subscription(AssignorName::CooperativeSticky, &topics, &owned, 7);
+            assert_eq!(encoded, bytes);
         } else if name == "subscription 3 empty" {
             assert_eq!(
-                subscription(AssignorName::Range, &topics[1..], &[], -1),
+                encode_subscription(AssignorName::Range, &topics[1..], &[], -1),
                 bytes
             );
         }
@@ -538,31 +543,31 @@ fn the_protocol_is_javas() {
 }
 
 #[test]
-fn a_newer_version_is_read_as_the_newest_known() {
-    let mut bytes = subscription(AssignorName::Range, &["a".to_owned()], &[], 5).to_vec();
+fn a_later_version_is_decoded_as_the_latest_known_one() {
+    let mut bytes = encode_subscription(AssignorName::Range, &["a".to_owned()], &[], 5).to_vec();
     bytes[1] = 9;
-    bytes.extend_from_slice(b"what is new in it");
-    let read = parse_subscription("m", None, &bytes).unwrap();
-    assert_eq!(read, member_of("m - 5 a -"));
-    let mut bytes = assignment(&partitions_of("a-1")).to_vec();
+    bytes.extend_from_slice(b"a field of that version");
+    let decoded = parse_subscription("m", None, &bytes).unwrap();
+    assert_eq!(decoded, member_of("m - 5 a -"));
+    let mut bytes = encode_assignment(&partitions_of("a-1")).to_vec();
     bytes[1] = 9;
-    bytes.extend_from_slice(b"what is new in it");
+    bytes.extend_from_slice(b"a field of that version");
     assert_eq!(parse_assignment(&bytes).unwrap(), partitions_of("a-1"));
 }
 
 #[test]
-fn tells_whose_bytes_are_wrong() {
+fn the_error_names_the_sender() {
     let error = parse_subscription("m", None, &[0, 0, 0]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the subscription of the group's member m cannot be read: it is cut off"
+        "the subscription of group member m is invalid: it is truncated"
     );
     let error = parse_assignment(&[0xff, 0xff]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the assignment of the group's leader cannot be read: its version is below 0"
+        "the assignment from the group leader is invalid: its version is negative"
     );
-    // Two thousand million topics, and a name of 250 bytes.
+    // The count says 2^31 - 1 topics.
     parse_assignment(&[0, 0, 0x7f, 0xff, 0xff, 0xff]).unwrap_err();
     let mut long = vec![0, 0, 0, 0, 0, 1, 0, 250];
     long.extend_from_slice(&[b'a'; 270]);

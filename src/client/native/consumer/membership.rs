@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::{CLOSE_TIMEOUT, Consumer, Tag};
-use crate::client::native::consumer_group::ConsumerGroup;
+use crate::client::native::classic_group::ClassicGroup;
 use crate::client::native::coordinator::MemberIdentity;
 use crate::client::native::fetch::PositionState;
-use crate::client::native::group::Group;
+use crate::client::native::kip848_group::Kip848Group;
 use crate::client::settings::{GroupId, GroupProtocol, PartitionShare, Subscription};
 use crate::client::{ConsumerEvent, Error, Topics};
 use crate::topic_partition::TopicPartition;
@@ -14,9 +14,9 @@ use crate::topic_partition::TopicPartition;
 /// The way in which partitions are assigned to this consumer.
 pub(super) enum Membership {
     /// By the group leader: `group.protocol=classic`.
-    Classic(Box<Group>),
+    Classic(Box<ClassicGroup>),
     /// By the group coordinator: `group.protocol=consumer` (KIP-848).
-    Consumer(Box<ConsumerGroup>),
+    Kip848(Box<Kip848Group>),
     /// By partition numbers, without joining a group. Offsets are still committed if the group has a name.
     Manual(PartitionShare),
 }
@@ -32,10 +32,10 @@ impl Membership {
             (_, Some(share), _) => Self::Manual(share),
             (GroupId::Anonymous, None, _) => Self::Manual(PartitionShare { index: 0, count: 1 }),
             (GroupId::Named(_), None, GroupProtocol::Classic) => {
-                Self::Classic(Box::new(Group::new(consumer, topics)))
+                Self::Classic(Box::new(ClassicGroup::new(consumer, topics)))
             }
             (GroupId::Named(_), None, GroupProtocol::Consumer) => {
-                Self::Consumer(Box::new(ConsumerGroup::new(consumer, topics)))
+                Self::Kip848(Box::new(Kip848Group::new(consumer, topics)))
             }
         }
     }
@@ -43,8 +43,8 @@ impl Membership {
     /// Returns the member id and generation to commit offsets with.
     pub(super) fn identity(&self) -> MemberIdentity {
         match self {
-            Self::Classic(group) => group.identity(),
-            Self::Consumer(group) => group.identity(),
+            Self::Classic(group) => group.identity().clone(),
+            Self::Kip848(group) => group.identity(),
             Self::Manual(_) => MemberIdentity {
                 generation: -1,
                 ..MemberIdentity::default()
@@ -55,8 +55,8 @@ impl Membership {
     /// Returns when a request to the coordinator is due.
     pub(super) fn next_poll(&self) -> Option<Instant> {
         match self {
-            Self::Classic(group) => group.due(),
-            Self::Consumer(group) => group.due(),
+            Self::Classic(group) => group.next_poll(),
+            Self::Kip848(group) => group.next_poll(),
             Self::Manual(_) => None,
         }
     }
@@ -65,7 +65,7 @@ impl Membership {
     pub(super) fn release(&mut self, partitions: &[TopicPartition]) {
         match self {
             Self::Classic(group) => group.release(partitions),
-            Self::Consumer(group) => group.release(partitions),
+            Self::Kip848(group) => group.release(partitions),
             Self::Manual(_) => (),
         }
     }
@@ -83,10 +83,10 @@ impl Consumer {
         };
         match &mut self.membership {
             Membership::Classic(group) => {
-                group.poll(network, metadata, coordinator, node, Tag::Group);
+                group.poll(network, metadata, coordinator, node, Tag::ClassicGroup);
             }
-            Membership::Consumer(group) => {
-                let (events, tag) = (&mut self.events, Tag::ConsumerGroup);
+            Membership::Kip848(group) => {
+                let (events, tag) = (&mut self.events, Tag::Kip848Group);
                 let added = group.poll(network, metadata, coordinator, node, events, tag)?;
                 let positions = &mut self.fetcher.positions;
                 positions.add(&added, PositionState::AwaitCommitted);
@@ -139,10 +139,10 @@ impl Consumer {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         let left = match &self.membership {
             Membership::Classic(group) => group
-                .leave(coordinator)
+                .leave_request(coordinator)
                 .map(|request| network.call(node, &request, Tag::Call, deadline).map(drop)),
-            Membership::Consumer(group) => group
-                .leave(coordinator)
+            Membership::Kip848(group) => group
+                .leave_request(coordinator)
                 .map(|request| network.call(node, &request, Tag::Call, deadline).map(drop)),
             Membership::Manual(_) => None,
         };

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admin;
+use super::classic_group::GroupRequest;
 use super::coordinator::{Coordinator, MemberIdentity};
 use super::fetch::Fetcher;
-use super::group;
 use super::metadata::Metadata;
-use super::network::{Network, NetworkEvent, Node};
-use super::transaction::{self, Committer};
+use super::network::{Network, NetworkEvent};
+use super::transaction_committer::{CommitTags, TransactionCommitter, TransactionRequest};
 use crate::client::settings::{
     ClientSettings, GroupId, Isolation, StartOffset, Subscription, TopicSettings,
 };
@@ -41,15 +41,16 @@ enum Tag {
     Metadata,
     /// FindCoordinator for the group.
     Coordinator,
-    Group(group::Step),
-    ConsumerGroup,
+    ClassicGroup(GroupRequest),
+    /// ConsumerGroupHeartbeat.
+    Kip848Group,
     OffsetFetch,
     /// ListOffsets to the broker with this node id.
     ListOffsets(i32),
     OffsetCommit,
     /// FindCoordinator for the transactional id.
     TransactionCoordinator,
-    Transaction(transaction::Step),
+    Transaction(TransactionRequest),
     /// Fetch to the broker with this node id.
     Fetch(i32),
 }
@@ -74,7 +75,7 @@ pub(crate) struct Consumer {
     /// The commit to send when the one in flight has its response.
     next_commit: Option<Vec<NextOffset>>,
     /// Commits offsets in a transaction, in place of the two fields above.
-    committer: Option<Committer>,
+    committer: Option<TransactionCommitter>,
 }
 
 impl Consumer {
@@ -104,7 +105,7 @@ impl Consumer {
             is_unavailable: false,
             commit: None,
             next_commit: None,
-            committer: transaction.map(Committer::new),
+            committer: transaction.map(TransactionCommitter::new),
         }
     }
 
@@ -151,7 +152,10 @@ impl Consumer {
             return Ok(());
         }
         let node = coordinator.connect(&mut self.network, &self.metadata, Tag::Coordinator);
-        let tags = (Tag::TransactionCoordinator, Tag::Transaction);
+        let tags = CommitTags {
+            find_coordinator: Tag::TransactionCoordinator,
+            request: Tag::Transaction,
+        };
         committer.poll(
             &mut self.network,
             &self.metadata,
@@ -169,11 +173,7 @@ impl Consumer {
             self.coordinator.as_ref().and_then(Coordinator::next_poll),
             self.metadata.next_poll(&self.network),
             self.fetcher.positions.next_poll(),
-            committer.and_then(|committer| {
-                committer
-                    .due()
-                    .or_else(|| committer.coordinator.next_poll())
-            }),
+            committer.and_then(TransactionCommitter::next_poll),
         ]
         .into_iter()
         .flatten()
@@ -183,13 +183,12 @@ impl Consumer {
     /// Aborts the open transaction; otherwise readers would wait for it until its timeout.
     fn abort_transaction(&mut self) {
         let committer = self.committer.as_ref();
-        let Some((broker, address, request)) =
-            committer.and_then(|committer| committer.abort(&self.metadata))
+        let Some((node, address, request)) =
+            committer.and_then(|committer| committer.abort_request(&self.metadata))
         else {
             return;
         };
-        let node = Node::Coordinator(broker);
-        if self.network.connect(node, &address) {
+        if self.network.connect(node, address) {
             let deadline = Instant::now() + CLOSE_TIMEOUT;
             if let Err(error) = self.network.call(node, &request, Tag::Call, deadline) {
                 log::debug!("abort the open transaction: {error}, left to its timeout");
@@ -209,7 +208,7 @@ impl crate::client::Consumer for Consumer {
             &self.topic_settings,
         )?;
         if let Some(committer) = &mut self.committer {
-            committer.initialise(&mut self.network, &mut self.metadata, Tag::Call)?;
+            committer.init_transactions(&mut self.network, &mut self.metadata, Tag::Call)?;
         }
         // Events of earlier attempts are outdated: they were reported as the reasons of `NotReady`.
         self.events.clear();
@@ -267,7 +266,7 @@ impl crate::client::Consumer for Consumer {
 
     fn prepare_commit(&mut self) -> Result<(), Error> {
         if let Some(committer) = &mut self.committer {
-            committer.announce();
+            committer.prepare_commit();
         }
         self.poll_network()
     }
@@ -275,8 +274,8 @@ impl crate::client::Consumer for Consumer {
     fn commit(&mut self, offsets: &[NextOffset]) -> Result<(), Error> {
         let identity = self.membership.identity();
         if let Some(committer) = &mut self.committer {
-            if !committer.is_busy() {
-                committer.begin(identity, offsets.to_vec());
+            if !committer.is_committing() {
+                committer.commit(identity, offsets.to_vec());
             }
             return Ok(());
         }

@@ -129,7 +129,9 @@ impl Consumer {
         }
         for topic in &response.topics {
             for found in &topic.partitions {
-                let Some(partition) = self.partition(topic.name.as_str(), found.partition_index)
+                let Some(partition) = self
+                    .topics
+                    .input_partition(topic.name.as_str(), found.partition_index)
                 else {
                     continue;
                 };
@@ -163,7 +165,9 @@ impl Consumer {
     ) -> Result<(), Error> {
         for topic in &response.topics {
             for found in &topic.partitions {
-                let Some(partition) = self.partition(topic.name.as_str(), found.partition_index)
+                let Some(partition) = self
+                    .topics
+                    .input_partition(topic.name.as_str(), found.partition_index)
                 else {
                     continue;
                 };
@@ -226,10 +230,10 @@ impl Consumer {
             | ResponseError::IllegalGeneration
             | ResponseError::FencedInstanceId => match &mut self.membership {
                 Membership::Classic(group) => {
-                    group.failed(&self.network, coordinator, error, &mut self.events)
+                    group.handle_error(&self.network, coordinator, error, &mut self.events)
                 }
                 // A member of a KIP-848 group learns it from its next heartbeat too.
-                Membership::Consumer(_) | Membership::Manual(_) => Ok(()),
+                Membership::Kip848(_) | Membership::Manual(_) => Ok(()),
             },
             ResponseError::GroupAuthorizationFailed | ResponseError::TopicAuthorizationFailed => {
                 Err(Error::Kafka {
@@ -289,7 +293,7 @@ impl Consumer {
                 let (topic, partition) = (topic.name.as_str(), result.partition_index);
                 let reason = format!("{topic}-{partition}: {}", kafka_name(error));
                 failure = Some((error, reason));
-                failed.extend(self.partition(topic, partition));
+                failed.extend(self.topics.input_partition(topic, partition));
             }
         }
         let (identity, mut offsets) = self.commit.take().unwrap_or_default();
@@ -312,14 +316,5 @@ impl Consumer {
             return Ok(());
         }
         self.handle_offsets_error(error, reason)
-    }
-
-    /// Returns an input partition by the name of its topic; `None` if the topic is not an input.
-    fn partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
-        let index = self.topics.inputs.iter().position(|input| input == topic)?;
-        Some(TopicPartition {
-            topic: u16::try_from(index).ok()?,
-            partition,
-        })
     }
 }

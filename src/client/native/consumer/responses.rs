@@ -9,13 +9,14 @@ use kafka_protocol::messages::{
 
 use super::membership::Membership;
 use super::{Consumer, Tag};
-use crate::client::native::coordinator::join_error;
+use crate::client::native::classic_group::GroupRequest;
 use crate::client::native::fetch::PositionState;
-use crate::client::native::group;
+use crate::client::native::group_error::join_error;
 use crate::client::native::network::Node;
 use crate::client::native::protocol::DecodeError;
 use crate::client::native::response::Response;
-use crate::client::native::transaction;
+use crate::client::native::transaction_committer::TransactionRequest;
+use crate::client::native::transaction_error::{TransactionErrorClass, classify};
 use crate::client::{ConsumerEvent, Error};
 use crate::topic_partition::TopicPartition;
 
@@ -77,10 +78,10 @@ impl Consumer {
                         .map_err(join_error)?;
                 }
             }
-            Tag::Group(step) => self.handle_group_response(node, step, &response)?,
-            Tag::ConsumerGroup => {
+            Tag::ClassicGroup(request) => self.handle_group_response(node, request, &response)?,
+            Tag::Kip848Group => {
                 let response = response.decode::<ConsumerGroupHeartbeatRequest>()?;
-                if let (Membership::Consumer(group), Some(coordinator)) =
+                if let (Membership::Kip848(group), Some(coordinator)) =
                     (&mut self.membership, &mut self.coordinator)
                 {
                     let events = &mut self.events;
@@ -105,7 +106,7 @@ impl Consumer {
                         .map_err(join_error)?;
                 }
             }
-            Tag::Transaction(step) => self.handle_transaction_response(step, &response)?,
+            Tag::Transaction(request) => self.handle_transaction_response(request, &response)?,
             Tag::Fetch(broker) => {
                 let decoded = response.decode::<FetchRequest>()?;
                 self.fetcher.handle_response(
@@ -123,9 +124,11 @@ impl Consumer {
     /// Adapts the assignment to new partitions of the input topics.
     fn metadata_updated(&mut self) {
         match &mut self.membership {
-            Membership::Classic(group) => group.watch(&self.metadata, &mut self.events),
+            Membership::Classic(group) => {
+                group.check_partition_counts(&self.metadata, &mut self.events)
+            }
             // The group coordinator watches the topics itself (KIP-848).
-            Membership::Consumer(_) => (),
+            Membership::Kip848(_) => (),
             Membership::Manual(share) => {
                 let share = *share;
                 self.assign_manually(share);
@@ -137,7 +140,7 @@ impl Consumer {
     fn handle_group_response(
         &mut self,
         node: Node,
-        step: group::Step,
+        request: GroupRequest,
         response: &Response<Tag>,
     ) -> Result<(), ResponseFailure> {
         let (Membership::Classic(group), Some(coordinator)) =
@@ -146,16 +149,23 @@ impl Consumer {
             return Ok(());
         };
         let (network, metadata, events) = (&mut self.network, &mut self.metadata, &mut self.events);
-        match step {
-            group::Step::Join => {
+        match request {
+            GroupRequest::JoinGroup => {
                 let response = response.decode::<JoinGroupRequest>()?;
-                let to = (node, Tag::Group);
-                group.joined(network, metadata, coordinator, to, response, events)?;
+                let to = (node, Tag::ClassicGroup);
+                group.handle_join_group_response(
+                    network,
+                    metadata,
+                    coordinator,
+                    to,
+                    response,
+                    events,
+                )?;
             }
-            group::Step::Sync(generation) => {
+            GroupRequest::SyncGroup(generation) => {
                 let response = response.decode::<SyncGroupRequest>()?;
                 let before = group.owned().to_vec();
-                group.synced(
+                group.handle_sync_group_response(
                     network,
                     metadata,
                     coordinator,
@@ -170,9 +180,15 @@ impl Consumer {
                 let positions = &mut self.fetcher.positions;
                 positions.add(&added, PositionState::AwaitCommitted);
             }
-            group::Step::Heartbeat(generation) => {
+            GroupRequest::Heartbeat(generation) => {
                 let response = response.decode::<HeartbeatRequest>()?;
-                group.beaten(network, coordinator, generation, &response, events)?;
+                group.handle_heartbeat_response(
+                    network,
+                    coordinator,
+                    generation,
+                    &response,
+                    events,
+                )?;
             }
         }
         Ok(())
@@ -181,30 +197,33 @@ impl Consumer {
     /// Handles a response to a request that ends a transaction.
     fn handle_transaction_response(
         &mut self,
-        step: transaction::Step,
+        request: TransactionRequest,
         response: &Response<Tag>,
     ) -> Result<(), ResponseFailure> {
-        let (code, partition) = match step {
-            transaction::Step::AddOffsets => {
+        let (code, partition) = match request {
+            TransactionRequest::AddOffsetsToTxn => {
                 let response = response.decode::<AddOffsetsToTxnRequest>()?;
                 (response.error_code, None)
             }
-            transaction::Step::Offsets => {
+            TransactionRequest::TxnOffsetCommit => {
                 first_error(&response.decode::<TxnOffsetCommitRequest>()?)
             }
-            transaction::Step::End => (response.decode::<EndTxnRequest>()?.error_code, None),
+            TransactionRequest::EndTxn => (response.decode::<EndTxnRequest>()?.error_code, None),
         };
         let Some(committer) = &mut self.committer else {
             return Ok(());
         };
-        if step == transaction::Step::Offsets
-            && transaction::outcome(code) == (transaction::Outcome::Again { moved: true })
+        let retry_elsewhere = TransactionErrorClass::Retriable {
+            coordinator_moved: true,
+        };
+        if request == TransactionRequest::TxnOffsetCommit
+            && classify(code) == retry_elsewhere
             && let Some(coordinator) = &mut self.coordinator
         {
             coordinator.mark_unknown(&self.network);
         }
         let committed =
-            committer.handle_response(&self.network, step, code, partition.as_deref())?;
+            committer.handle_response(&self.network, request, code, partition.as_deref())?;
         self.events.extend(committed.map(ConsumerEvent::Committed));
         Ok(())
     }
@@ -219,13 +238,13 @@ impl Consumer {
                     coordinator.disconnected(&self.network);
                 }
             }
-            Tag::Group(step) => {
+            Tag::ClassicGroup(request) => {
                 if let Membership::Classic(group) = &mut self.membership {
-                    group.disconnected(&self.network, step);
+                    group.disconnected(&self.network, request);
                 }
             }
-            Tag::ConsumerGroup => {
-                if let Membership::Consumer(group) = &mut self.membership {
+            Tag::Kip848Group => {
+                if let Membership::Kip848(group) = &mut self.membership {
                     group.disconnected(&self.network);
                 }
             }

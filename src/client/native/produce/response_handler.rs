@@ -16,7 +16,7 @@ use crate::client::batch::RefusalReason;
 use crate::client::native::error_name::kafka_name;
 use crate::client::native::network::{NetworkEvent, Node};
 use crate::client::native::response::Response;
-use crate::client::native::transaction::CONCURRENT_BACKOFF;
+use crate::client::native::transaction_error::CONCURRENT_BACKOFF;
 use crate::client::report;
 
 /// Consecutive NOT_ENOUGH_REPLICAS of a transactional producer that are attributed to a busy coordinator, and not logged.

@@ -1,5 +1,5 @@
 //! Runs on the producer thread: adds partitions to the open transaction (`AddPartitionsToTxn`, KIP-98), which the broker requires before the
-//! first batch of a partition. The consumer thread begins and ends transactions, see `native::transaction`.
+//! first batch of a partition. The consumer thread begins and ends transactions, see `transaction_committer`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +17,9 @@ use crate::client::native::coordinator::Coordinator;
 use crate::client::native::network::Node;
 use crate::client::native::request::{group_by_topic, text, topic_name};
 use crate::client::native::response::Response;
-use crate::client::native::transaction::{CONCURRENT_BACKOFF, Outcome, describe, failure, outcome};
+use crate::client::native::transaction_error::{
+    CONCURRENT_BACKOFF, TransactionErrorClass, classify, error_message, transaction_error,
+};
 use crate::client::settings::BackoffRange;
 use crate::client::transaction::Transaction;
 
@@ -138,8 +140,8 @@ impl Producer {
             return Ok(());
         };
         let (partition, code) = worst_result(&response);
-        match outcome(code) {
-            Outcome::Done => {
+        match classify(code) {
+            TransactionErrorClass::Success => {
                 manager.backoff.reset();
                 let number = manager.transaction.number();
                 for index in manager.requested.take().unwrap_or_default() {
@@ -149,22 +151,22 @@ impl Producer {
                 }
                 Ok(())
             }
-            Outcome::Soon => {
+            TransactionErrorClass::Concurrent => {
                 manager.back_off(now, CONCURRENT_BACKOFF);
                 Ok(())
             }
-            Outcome::Again { moved } => {
-                if moved {
+            TransactionErrorClass::Retriable { coordinator_moved } => {
+                if coordinator_moved {
                     manager.coordinator.mark_unknown(&self.network);
                 }
-                let cause = describe("AddPartitionsToTxn", partition.as_deref(), code);
+                let cause = error_message("AddPartitionsToTxn", partition.as_deref(), code);
                 self.warn(now, &format!("{cause}, retrying"));
                 self.retry_add_partitions(now);
                 Ok(())
             }
-            Outcome::Aborted | Outcome::Final => {
-                Err(failure("AddPartitionsToTxn", partition.as_deref(), code))
-            }
+            TransactionErrorClass::Abortable | TransactionErrorClass::Fatal => Err(
+                transaction_error("AddPartitionsToTxn", partition.as_deref(), code),
+            ),
         }
     }
 
@@ -183,12 +185,12 @@ fn worst_result(response: &AddPartitionsToTxnResponse) -> (Option<String>, i16) 
         let results = topic.results_by_partition.iter();
         results.map(move |result| (topic, result))
     });
-    let worst = results.max_by_key(|(_, result)| match outcome(result.partition_error_code) {
-        Outcome::Done => 0,
-        Outcome::Soon => 1,
-        Outcome::Again { .. } => 2,
-        Outcome::Aborted => 3,
-        Outcome::Final => 4,
+    let worst = results.max_by_key(|(_, result)| match classify(result.partition_error_code) {
+        TransactionErrorClass::Success => 0,
+        TransactionErrorClass::Concurrent => 1,
+        TransactionErrorClass::Retriable { .. } => 2,
+        TransactionErrorClass::Abortable => 3,
+        TransactionErrorClass::Fatal => 4,
     });
     let code = worst.map_or(0, |(_, result)| result.partition_error_code);
     let partition = worst

@@ -1,33 +1,36 @@
-//! The bytes of Kafka's consumer protocol (`ConsumerProtocolSubscription`, `ConsumerProtocolAssignment`): a version and fields in the old
-//! encoding. They come from any member of the group, so they are read here without believing a length before its bytes are there.
+//! Encoding of Kafka's consumer protocol: `ConsumerProtocolSubscription` and `ConsumerProtocolAssignment`.
+//!
+//! Each is a version followed by fields in the non-flexible encoding. The bytes come from other members of the group, so nothing is
+//! allocated for a length before the bytes have been checked to be present.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::Member;
+use super::member::Member;
 use crate::client::settings::AssignorName;
 
-/// The newest version, which we write, as Java does. A newer one only has further fields behind these.
+/// Version that is written, the latest one. Later versions can only append fields.
 const VERSION: i16 = 3;
-/// The first version with the partitions that a member has.
+/// First version with the partitions that a member owns.
 const VERSION_OWNED: i16 = 1;
-/// The first version with the generation in which it got them (KIP-792).
+/// First version with the generation of these partitions (KIP-792).
 const VERSION_GENERATION: i16 = 2;
 
-/// Kafka's `Topic.MAX_NAME_LENGTH`, in bytes. A longer one would be there once for each of its partitions.
-const LONGEST_NAME: usize = 249;
+/// Kafka's `Topic.MAX_NAME_LENGTH`, in bytes. The name is cloned for each partition, so the memory for it needs a bound.
+const MAX_TOPIC_NAME_BYTES: usize = 249;
 
-/// A member's or the leader's bytes cannot be read.
+/// A subscription or an assignment that cannot be decoded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} cannot be read: {reason}")]
+#[error("{what} is invalid: {reason}")]
 pub(crate) struct Malformed {
     what: String,
     reason: &'static str,
 }
 
-/// A subscription, for joining a group by this assignor. `owned` is what the member has and did not let go of, -1 no generation.
-pub(crate) fn subscription(
+/// Encodes a subscription for JoinGroup with this assignor. `owned` are the partitions that the member keeps; a `generation` of -1 means
+/// none.
+pub(crate) fn encode_subscription(
     assignor: AssignorName,
     topics: &[String],
     owned: &[(String, i32)],
@@ -42,7 +45,7 @@ pub(crate) fn subscription(
     }
     match assignor {
         AssignorName::Range | AssignorName::RoundRobin => bytes.put_i32(-1),
-        // Members that are older than version 2 look for it here.
+        // Readers of versions below 2 expect the generation in the user data.
         AssignorName::CooperativeSticky => {
             put_length(&mut bytes, size_of::<i32>());
             bytes.put_i32(generation);
@@ -50,12 +53,12 @@ pub(crate) fn subscription(
     }
     put_partitions(&mut bytes, owned);
     bytes.put_i32(generation);
-    // No rack.
+    // The rack is null.
     bytes.put_i16(-1);
     bytes.freeze()
 }
 
-/// Reads the subscription of this member.
+/// Decodes the subscription of a member.
 pub(crate) fn parse_subscription(
     id: &str,
     instance_id: Option<&str>,
@@ -65,7 +68,7 @@ pub(crate) fn parse_subscription(
         let mut bytes = bytes;
         let version = take_version(&mut bytes)?;
         let mut topics = Vec::new();
-        for _ in 0..take_length(&mut bytes)?.ok_or("no topics")? {
+        for _ in 0..take_length(&mut bytes)?.ok_or("the list of topics is null")? {
             topics.push(take_topic(&mut bytes)?);
         }
         let user_data = match take_length(&mut bytes)? {
@@ -79,7 +82,7 @@ pub(crate) fn parse_subscription(
         };
         let mut generation = -1;
         if version >= VERSION_GENERATION {
-            generation = bytes.try_get_i32().map_err(|_| CUT_OFF)?;
+            generation = bytes.try_get_i32().map_err(|_| TRUNCATED)?;
         }
         if generation < 0 {
             generation = (&*user_data).try_get_i32().unwrap_or(-1);
@@ -93,22 +96,22 @@ pub(crate) fn parse_subscription(
         })
     };
     read().map_err(|reason| Malformed {
-        what: format!("the subscription of the group's member {id}"),
+        what: format!("the subscription of group member {id}"),
         reason,
     })
 }
 
-/// An assignment, as the leader gives it to a member.
-pub(crate) fn assignment(partitions: &[(String, i32)]) -> Bytes {
+/// Encodes an assignment, which the group's leader sends to a member.
+pub(crate) fn encode_assignment(partitions: &[(String, i32)]) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_i16(VERSION);
     put_partitions(&mut bytes, partitions);
-    // No user data.
+    // The user data is null.
     bytes.put_i32(-1);
     bytes.freeze()
 }
 
-/// Reads the partitions that the leader gave us.
+/// Decodes the assignment of this member.
 pub(crate) fn parse_assignment(bytes: &[u8]) -> Result<Vec<(String, i32)>, Malformed> {
     let read = || {
         let mut bytes = bytes;
@@ -116,18 +119,18 @@ pub(crate) fn parse_assignment(bytes: &[u8]) -> Result<Vec<(String, i32)>, Malfo
         take_partitions(&mut bytes)
     };
     read().map_err(|reason| Malformed {
-        what: "the assignment of the group's leader".to_owned(),
+        what: "the assignment from the group leader".to_owned(),
         reason,
     })
 }
 
 fn put_length(bytes: &mut BytesMut, length: usize) {
-    // Of what is ours: far below 2^31.
+    // Our own lists are far shorter than 2^31.
     bytes.put_i32(i32::try_from(length).unwrap_or(i32::MAX));
 }
 
 fn put_string(bytes: &mut BytesMut, text: &str) {
-    // Names of topics have at most 249 bytes.
+    // Topic names have at most 249 bytes.
     bytes.put_i16(i16::try_from(text.len()).unwrap_or(i16::MAX));
     bytes.put_slice(text.as_bytes());
 }
@@ -147,49 +150,49 @@ fn put_partitions(bytes: &mut BytesMut, partitions: &[(String, i32)]) {
     }
 }
 
-const CUT_OFF: &str = "it is cut off";
+const TRUNCATED: &str = "it is truncated";
 
 fn take_version(bytes: &mut &[u8]) -> Result<i16, &'static str> {
     match bytes.try_get_i16() {
         Ok(version @ 0..) => Ok(version),
-        Ok(_) => Err("its version is below 0"),
-        Err(_) => Err(CUT_OFF),
+        Ok(_) => Err("its version is negative"),
+        Err(_) => Err(TRUNCATED),
     }
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], &'static str> {
-    let (taken, rest) = bytes.split_at_checked(length).ok_or(CUT_OFF)?;
+    let (taken, rest) = bytes.split_at_checked(length).ok_or(TRUNCATED)?;
     *bytes = rest;
     Ok(taken)
 }
 
-/// A number of elements or bytes; none for what is not there.
+/// Reads a number of elements or bytes; `None` for null.
 fn take_length(bytes: &mut &[u8]) -> Result<Option<usize>, &'static str> {
-    match bytes.try_get_i32().map_err(|_| CUT_OFF)? {
+    match bytes.try_get_i32().map_err(|_| TRUNCATED)? {
         -1 => Ok(None),
         length => usize::try_from(length)
             .map(Some)
-            .map_err(|_| "a length below 0"),
+            .map_err(|_| "a length is negative"),
     }
 }
 
 fn take_topic(bytes: &mut &[u8]) -> Result<String, &'static str> {
-    let length = bytes.try_get_i16().map_err(|_| CUT_OFF)?;
-    let length = usize::try_from(length).map_err(|_| "a topic without a name")?;
-    if length > LONGEST_NAME {
-        return Err("a topic's name is longer than 249 bytes");
+    let length = bytes.try_get_i16().map_err(|_| TRUNCATED)?;
+    let length = usize::try_from(length).map_err(|_| "a topic name is null")?;
+    if length > MAX_TOPIC_NAME_BYTES {
+        return Err("a topic name is longer than 249 bytes");
     }
     let name = std::str::from_utf8(take(bytes, length)?);
     name.map(str::to_owned)
-        .map_err(|_| "a topic's name is not UTF-8")
+        .map_err(|_| "a topic name is not UTF-8")
 }
 
 fn take_partitions(bytes: &mut &[u8]) -> Result<Vec<(String, i32)>, &'static str> {
     let mut partitions = Vec::new();
-    for _ in 0..take_length(bytes)?.ok_or("no partitions")? {
+    for _ in 0..take_length(bytes)?.ok_or("the list of topics is null")? {
         let topic = take_topic(bytes)?;
-        for _ in 0..take_length(bytes)?.ok_or("a topic without partitions")? {
-            let partition = bytes.try_get_i32().map_err(|_| CUT_OFF)?;
+        for _ in 0..take_length(bytes)?.ok_or("a list of partitions is null")? {
+            let partition = bytes.try_get_i32().map_err(|_| TRUNCATED)?;
             partitions.push((topic.clone(), partition));
         }
     }
