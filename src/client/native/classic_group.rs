@@ -31,7 +31,7 @@ use crate::client::ConsumerEvent;
 use crate::client::error::Error;
 use crate::client::settings::{AssignorName, ConsumerSettings};
 use crate::client::topics::Topics;
-use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::throttle::{Throttle, WARNING_INTERVAL, more_suppressed};
 use crate::topic_partition::TopicPartition;
 
 /// The coordinator answers JoinGroup when all members have joined or the rebalance timeout is over. This is added for the response to
@@ -438,9 +438,10 @@ impl ClassicGroup {
             _ => {
                 if let Some(suppressed) = self.warnings.admit(Instant::now()) {
                     log::warn!(
-                        "group {}: {}, joining again ({suppressed} similar warnings suppressed)",
+                        "group {}: {}, joining again{}",
                         coordinator.group_id().as_str(),
-                        kafka_name(error)
+                        kafka_name(error),
+                        more_suppressed(suppressed)
                     );
                 }
                 self.back_off(network);

@@ -20,7 +20,7 @@ use super::request::{group_by_topic, text, topic_name};
 use crate::client::topics::Topics;
 use crate::topic_partition::{NextOffset, TopicPartition};
 
-/// What a coordinator coordinates. The value is the key type of FindCoordinator.
+/// Key type of FindCoordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyType {
     Group = 0,

@@ -6,7 +6,8 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `protocol` | requests and their supported versions; checks and decodes responses |
+//! | `protocol` | requests and their supported versions; encodes requests and decodes responses |
+//! | `response_shape` | checks the structure of a response before it is decoded |
 //! | `request` | builds the fields of requests |
 //! | `connection` | one connection: requests out, responses in, never blocks |
 //! | `response` | reads responses from a connection |
@@ -44,6 +45,7 @@ mod produce;
 mod protocol;
 mod request;
 mod response;
+mod response_shape;
 mod transaction_committer;
 mod transaction_error;
 
@@ -99,7 +101,7 @@ pub(crate) mod fuzz {
 
     /// Reads the bytes as the response to each request.
     pub(crate) fn answers(bytes: &[u8]) {
-        super::protocol::read_all(&Bytes::copy_from_slice(bytes));
+        super::protocol::decode_all(&Bytes::copy_from_slice(bytes));
     }
 }
 

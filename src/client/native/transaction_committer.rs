@@ -27,7 +27,7 @@ use crate::client::NotReady;
 use crate::client::error::Error;
 use crate::client::topics::Topics;
 use crate::client::transaction::Transaction;
-use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::throttle::{Throttle, WARNING_INTERVAL, more_suppressed};
 use crate::topic_partition::NextOffset;
 
 /// The requests of a commit, in the order in which they are sent.
@@ -298,7 +298,7 @@ impl TransactionCommitter {
                 let now = Instant::now();
                 if let Some(suppressed) = self.warnings.admit(now) {
                     let message = error_message(request.name(), partition, code);
-                    log::warn!("{message}, retrying ({suppressed} similar warnings suppressed)");
+                    log::warn!("{message}, retrying{}", more_suppressed(suppressed));
                 }
                 // The consumer looks up the group coordinator.
                 if coordinator_moved && request != TransactionRequest::TxnOffsetCommit {

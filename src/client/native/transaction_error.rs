@@ -16,7 +16,7 @@ pub(super) const CONCURRENT_BACKOFF: BackoffRange = BackoffRange {
     max: Duration::from_millis(20),
 };
 
-/// What an error means for a request of a transaction.
+/// Class of an error in a response of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransactionErrorClass {
     /// There is no error.
@@ -68,7 +68,7 @@ pub(super) fn classify(code: i16) -> TransactionErrorClass {
     }
 }
 
-/// Formats an error of a request, as `TxnOffsetCommit orders-0 failed: NOT_COORDINATOR`. `partition` is the partition that the error is about.
+/// Formats an error of a request, as `TxnOffsetCommit orders-0 failed: NOT_COORDINATOR`. `partition` is the one that the error is about.
 pub(super) fn error_message(request: &str, partition: Option<&str>, code: i16) -> String {
     let name = ResponseError::try_from_code(code)
         .map_or_else(String::new, |error| kafka_name(error).to_string());

@@ -261,7 +261,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Finds moves after which `start` has one partition less and a member whose load is at most `max_load` has one more, in the order in
-    /// which they are to be applied. Chooses the reachable member with the lowest load, and the path on which the fewest owned partitions move.
+    /// which they are to be applied. Chooses the reachable member with the lowest load, and the path that moves the fewest owned partitions.
     fn path(&self, start: usize, max_load: usize, movable: Movable) -> Option<Vec<Move>> {
         let lowest = self.loads.iter().copied().min()?;
         if lowest > max_load {
@@ -297,7 +297,7 @@ struct Move {
 /// Partitions that may be moved.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Movable {
-    /// Those that their members do not own yet.
+    /// Only partitions that their members do not own yet.
     Added,
     All,
 }
