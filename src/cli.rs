@@ -1,4 +1,4 @@
-//! The command line: the command and its flags. Everything else on it is a property. Pure.
+//! Parses the command line: a command with its flags; all other arguments are properties. No I/O.
 
 use std::ffi::OsString;
 
@@ -39,54 +39,51 @@ pub(crate) fn help() -> String {
     format!("{HELP_START}{properties}\n{HELP_END}")
 }
 
-/// A command line, taken apart.
+/// A parsed command line.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cli {
-    /// What to do.
     pub(crate) command: Command,
-    /// What is left: properties, as they were given.
+    /// The other arguments, unchanged.
     pub(crate) properties: Vec<String>,
 }
 
-/// What the program can do.
+/// A command.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Command {
-    /// Be this, or what `parity-router.role` says.
+    /// Run in this role, or in that of `parity-router.role`.
     Run(Option<RoleName>),
-    /// Show the recipe's stream.
+    /// Run the recipe's stream on an embedded broker.
     Demo(DemoSettings),
-    /// Ask a running router.
+    /// Query the actuator of a running instance.
     Probe(Probe),
-    /// Print the help.
     Help,
-    /// Print the version.
     Version,
 }
 
-/// How the demo goes.
+/// Flags of the demo.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DemoSettings {
-    /// Timestamps a second, from 0.001 to 1000.
+    /// Timestamps per second, from 0.001 to 1000.
     pub(crate) rate: f64,
-    /// Timestamps in all; none means until it is stopped.
+    /// Number of timestamps, or `None` to run until it is stopped.
     pub(crate) count: Option<u64>,
 }
 
-/// The state that is asked for.
+/// The state that the command `probe` queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Probe {
-    /// Whether the process can go on.
+    /// The process can work without a restart.
     Liveness,
-    /// Whether it routes.
+    /// The router has partitions and a broker responds.
     Readiness,
 }
 
-/// Timestamps a second: the demo is for looking at. At the slowest one comes each quarter of an hour.
+/// Timestamps per second. A person watches the demo, and at the lowest rate one timestamp is sent every 17 minutes.
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
 
-/// Takes the arguments, without the program's name, apart.
+/// Parses the arguments, without the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Vec<Problem>> {
-    // What is no UTF-8 can be no property that the program knows; the rest of the line still counts.
+    // An argument that is not UTF-8 is not a known property; the other arguments still count.
     let arguments: Vec<String> = arguments
         .into_iter()
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -135,7 +132,7 @@ fn demo(flags: &mut Arguments, problems: &mut Vec<Problem>) -> DemoSettings {
         _ => {
             problems.push(problem(
                 "--rate",
-                "allowed: timestamps a second, from 0.001 to 1000".to_owned(),
+                "allowed: timestamps per second, from 0.001 to 1000".to_owned(),
             ));
             1.0
         }
@@ -145,7 +142,7 @@ fn demo(flags: &mut Arguments, problems: &mut Vec<Problem>) -> DemoSettings {
         _ => {
             problems.push(problem(
                 "--count",
-                "allowed: how many timestamps, at least 1".to_owned(),
+                "allowed: a number of timestamps, at least 1".to_owned(),
             ));
             None
         }
@@ -171,7 +168,7 @@ fn probe(flags: Arguments) -> Result<Cli, Vec<Problem>> {
             return Err(vec![problem(
                 "probe",
                 format!(
-                    "{:?} is no probe; allowed: readiness, liveness",
+                    "unknown probe {:?}; allowed: readiness, liveness",
                     words.join(" ")
                 ),
             )]);
@@ -191,7 +188,7 @@ fn problem(property: &str, message: String) -> Problem {
     }
 }
 
-/// Name, version and clients of this build.
+/// Returns what `--version` prints: name, version and the Kafka clients of this build.
 pub(crate) fn version() -> String {
     format!(
         "parity-router {} (clients: {})",

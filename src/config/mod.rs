@@ -1,4 +1,4 @@
-//! Finished, validated values: what the program works with. Raw properties stop here.
+//! The validated configuration. `read` makes it from the raw properties, which no other module sees.
 
 mod actuator;
 mod bindings;
@@ -27,37 +27,35 @@ use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 use crate::date_pattern::DatePattern;
 use crate::expression::Expression;
 
-/// Everything the program needs to know.
+/// The configuration of the program.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
-    /// Which Kafka client does the work.
     pub(crate) client: ClientKind,
-    /// The brokers, and how topics are made there.
+    /// Settings that all Kafka clients of the program share: brokers, connections, creation of topics, memory.
     pub(crate) cluster: ClientSettings,
-    /// What the program is, and what it works with as that.
+    /// The role, with its settings.
     pub(crate) role: Role,
-    /// Where the actuator listens.
     pub(crate) actuator: ActuatorSettings,
-    /// What `/actuator/info` tells.
+    /// What `/actuator/info` shows.
     pub(crate) info: Info,
 }
 
-/// What the program can be (the first argument, or `parity-router.role`).
+/// Name of a role, given by the first argument or by `parity-router.role`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoleName {
-    /// Routes records.
+    /// Routes records by the parity of their last digit.
     Router,
-    /// Sends the time.
+    /// Sends the time, as Spring's time source does.
     Time,
-    /// Prints records.
+    /// Prints records, as Spring's log sink does.
     Log,
 }
 
 impl RoleName {
-    /// All of them.
+    /// All roles.
     pub(crate) const ALL: [Self; 3] = [Self::Router, Self::Time, Self::Log];
 
-    /// As it is written on the command line.
+    /// Returns the name, as on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Router => "router",
@@ -75,16 +73,12 @@ impl RoleName {
 /// A role with its settings.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Role {
-    /// See [`RoleName::Router`].
     Router(Box<RouterSettings>),
-    /// See [`RoleName::Time`].
     Time(TimeSettings),
-    /// See [`RoleName::Log`].
     Log(LogSettings),
 }
 
 impl Role {
-    /// Its name.
     pub(crate) fn name(&self) -> RoleName {
         match self {
             Self::Router(_) => RoleName::Router,
@@ -93,7 +87,7 @@ impl Role {
         }
     }
 
-    /// Returns what the role reads and its stall timeout, or `None` for the time source.
+    /// Returns the subscription and the stall timeout, or `None` for the time source, which does not read.
     pub(crate) fn input(&self) -> Option<(&Subscription, Duration)> {
         match self {
             Self::Router(settings) => Some((&settings.input, settings.stall_timeout)),
@@ -103,90 +97,87 @@ impl Role {
     }
 }
 
-/// That outputs and offsets are written in transactions (`spring.cloud.stream.kafka.binder.transaction`).
+/// Exactly once: outputs and offsets are written in transactions (`spring.cloud.stream.kafka.binder.transaction`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TransactionSettings {
-    /// `transaction-id-prefix`: what transactional ids begin with.
+    /// `transactionIdPrefix`: prefix of the transactional ids.
     pub(crate) prefix: String,
-    /// `transaction.timeout.ms`: how long one may be open before the broker aborts it.
+    /// `transaction.timeout.ms`: how long a transaction may be open before the broker aborts it.
     pub(crate) timeout: Duration,
 }
 
-/// What the router works with.
+/// Settings of the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RouterSettings {
-    /// What is routed.
+    /// Topics to route.
     pub(crate) input: Subscription,
-    /// `parity-router.stall-timeout`
+    /// `parity-router.stall-timeout`: how long a partition with unread or in-flight records may make no progress.
     pub(crate) stall_timeout: Duration,
     /// Topic for even records.
     pub(crate) even: String,
     /// Topic for odd records.
     pub(crate) odd: String,
-    /// What becomes of a record that cannot be routed.
+    /// Treatment of records that cannot be routed.
     pub(crate) invalid: Invalid,
-    /// Exactly once; none is at least once.
+    /// Exactly once, or with `None` at least once.
     pub(crate) transaction: Option<TransactionSettings>,
-    /// How the producer of even records sends.
+    /// Settings of the producer of even records.
     pub(crate) even_producer: ProducerSettings,
-    /// How the producer of odd records, and of dead letters, sends.
+    /// Settings of the producer of odd records, which also sends dead letters.
     pub(crate) odd_producer: ProducerSettings,
 }
 
-/// What the time source works with.
+/// Settings of the time source.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TimeSettings {
     /// Topic that the time is sent to.
     pub(crate) output: String,
     /// `time.date-format`
     pub(crate) format: DatePattern,
-    /// When the time is sent.
     pub(crate) poller: Poller,
-    /// How it is sent.
     pub(crate) producer: ProducerSettings,
 }
 
-/// When a source is asked, as Spring Integration's poller does it.
+/// When the time is sent, as with Spring Integration's poller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Poller {
-    /// Time from the start to the first time.
+    /// Delay before the first send.
     pub(crate) initial_delay: Duration,
-    /// Time between two.
     pub(crate) pace: Pace,
 }
 
-/// From when to when the time between two polls is measured.
+/// Time between two sends, at least 1 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// From the end of one to the start of the next.
+    /// From the end of one send to the start of the next.
     FixedDelay(Duration),
-    /// From start to start; what was missed is made up for.
+    /// From start to start. After a delay the missed sends follow without a pause.
     FixedRate(Duration),
 }
 
-/// What the log sink works with.
+/// Settings of the log sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogSettings {
-    /// What is printed.
+    /// Topics to print.
     pub(crate) input: Subscription,
     /// `parity-router.stall-timeout`: how long a partition with unread or in-flight records may make no progress.
     pub(crate) stall_timeout: Duration,
     /// Name of the logger (`log.name`).
     pub(crate) name: String,
-    /// Level of the lines (`log.level`).
+    /// Level at which records are printed (`log.level`).
     pub(crate) level: Level,
     /// What is printed of a record (`log.expression`).
     pub(crate) expression: Expression,
 }
 
-/// Which Kafka client does the work (`parity-router.client`).
+/// The Kafka client (`parity-router.client`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientKind {
-    /// The router's own, pure Rust.
+    /// The router's own client, in pure Rust.
     Native,
-    /// librdkafka, by the `rdkafka` crate.
+    /// librdkafka, through the crate `rdkafka`.
     Librdkafka,
-    /// The pure-Rust `kafka` crate.
+    /// The crate `kafka`, in pure Rust.
     Kafka,
 }
 
@@ -215,7 +206,7 @@ impl ClientKind {
         Self::AVAILABLE.iter().map(|client| client.name()).collect()
     }
 
-    /// As it is written in the property.
+    /// Returns the name, as in the property.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -225,32 +216,31 @@ impl ClientKind {
     }
 }
 
-/// What becomes of a record that cannot be routed (`parity-router.invalid`).
+/// Treatment of records that cannot be routed (`parity-router.invalid`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Invalid {
-    /// It goes unchanged to a dead-letter topic; here is one for each input topic, in their order.
+    /// They go unchanged to dead-letter topics: one for each input topic, in the order of the input topics.
     DeadLetter(Vec<String>),
-    /// It is counted, warned about and skipped.
+    /// They are counted, logged as warnings and skipped.
     Skip,
-    /// The router stops before it, its offset uncommitted.
+    /// The router stops at the first one, without committing its offset.
     Fail,
 }
 
-/// Where the actuator listens, and how much it tells.
+/// Settings of the actuator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ActuatorSettings {
-    /// `management.server.address`, else `server.address`; none means every address of the host.
+    /// `management.server.address`, else `server.address`; with `None` every address of the host.
     pub(crate) address: Option<IpAddr>,
-    /// `management.server.port`, else `server.port`; 0 lets the system choose.
+    /// `management.server.port`, else `server.port`; with 0 the system chooses.
     pub(crate) port: u16,
-    /// `management.endpoint.health.show-details=always`: health tells its components too.
+    /// `management.endpoint.health.show-details=always`: the health includes its components.
     pub(crate) show_details: bool,
 }
 
-/// What `/actuator/info` tells, as the recipe's script does.
+/// What `/actuator/info` shows, which is what the recipe's script shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {
-    /// What the program is.
     pub(crate) role: RoleName,
     /// `spring.cloud.dataflow.stream.name`, or empty.
     pub(crate) stream_name: String,
@@ -260,13 +250,13 @@ pub(crate) struct Info {
     pub(crate) app_guid: String,
     /// `spring.cloud.application.group`, or empty.
     pub(crate) app_group: String,
-    /// `spring.cloud.stream.kafka.binder.brokers` as it was given.
+    /// `spring.cloud.stream.kafka.binder.brokers`, each as `host:port`.
     pub(crate) brokers: String,
-    /// `spring.cloud.stream.kafka.binder.zkNodes` as it was given, or empty.
+    /// `spring.cloud.stream.kafka.binder.zkNodes` as given, or empty.
     pub(crate) zk_nodes: String,
-    /// Name and destination of each binding that is read.
+    /// Name and destination of each input binding.
     pub(crate) inputs: Vec<(&'static str, String)>,
-    /// Name and destination of each binding that is written.
+    /// Name and destination of each output binding.
     pub(crate) outputs: Vec<(&'static str, String)>,
     /// The program and its arguments; the values of secrets are masked as `******`.
     pub(crate) arguments: Vec<String>,

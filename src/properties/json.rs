@@ -1,8 +1,8 @@
-//! `SPRING_APPLICATION_JSON`: an object, flat or nested, as properties. Pure. Depth is bounded by `serde_json`, at 128.
+//! Parses `SPRING_APPLICATION_JSON`, a flat or nested object of properties. No I/O. `serde_json` bounds the depth to 128.
 
 use serde_json::{Map, Value};
 
-/// Names with dots and their texts, in the object's order. The error never holds what was given: that can be a secret.
+/// Returns the properties, with dots in their names. The error message does not contain any of the text, which can be a secret.
 pub(super) fn flatten(text: &str) -> Result<Vec<(String, String)>, String> {
     let parsed: Value = serde_json::from_str(text).map_err(|error| {
         format!(
@@ -33,7 +33,7 @@ fn flatten_object(prefix: &str, object: Map<String, Value>, entries: &mut Vec<(S
 fn flatten_value(name: String, value: Value, entries: &mut Vec<(String, String)>) {
     match value {
         Value::Object(object) => flatten_object(&name, object, entries),
-        // Spring names the elements `name[0]`; who reads the whole wants them as the list that they are.
+        // Spring names the elements `name[0]`. The readers of this program expect a list with commas under the name alone.
         Value::Array(array) => {
             let texts: Vec<String> = array.iter().map(text).collect();
             for (index, value) in array.into_iter().enumerate() {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object() {
+    fn invalid_objects() {
         for text in ["", "1", "[]", "\"secret\"", "{\"secret\":", "{\"a\":\u{1}}"] {
             assert!(!flatten(text).unwrap_err().contains("secret"));
         }

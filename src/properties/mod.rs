@@ -1,8 +1,8 @@
-//! Raw properties: names and texts as they were given, where each came from, and which of two wins. Pure but for reading the files.
+//! Raw properties: their names, texts, origins and priority. Reads the environment and the files; otherwise no I/O.
 //!
-//! Highest first, as Spring Boot has it ("Externalized Configuration"): arguments, `SPRING_APPLICATION_JSON`, environment variables,
-//! `/config/application.properties`, `./config/application.properties`, `./application.properties`. Among arguments the first of two wins,
-//! as in the recipe.
+//! The sources, in the order of their priority in Spring Boot ("Externalized Configuration"): arguments, `SPRING_APPLICATION_JSON`,
+//! environment variables, `/config/application.properties`, `./config/application.properties`, `./application.properties`. The first of two
+//! equal arguments wins, as in the recipe.
 
 mod java;
 mod json;
@@ -14,40 +14,43 @@ use std::{env, fs, io};
 
 use crate::error::Problem;
 
-/// Where Spring Boot looks for files, highest first; the first is where a StatefulSet's init container of Data Flow writes.
+/// The files that Spring Boot reads, in the order of their priority. The init container of a StatefulSet that Data Flow deploys writes the
+/// first one.
 const FILES: [&str; 3] = [
     "/config/application.properties",
     "config/application.properties",
     "application.properties",
 ];
 
-/// The variable with properties in JSON.
+/// Environment variable with properties in JSON.
 pub(crate) const JSON: &str = "SPRING_APPLICATION_JSON";
 
-/// Properties of all sources.
+/// The properties of all sources.
 #[derive(Debug, Default)]
 pub(crate) struct Properties {
-    /// Highest first.
+    /// In the order of their priority.
     sources: Vec<Source>,
-    /// Sources that cannot be read.
+    /// One problem for each source that cannot be read.
     pub(crate) problems: Vec<Problem>,
-    /// What was given and has no effect.
+    /// One warning for each argument that has no effect.
     pub(crate) warnings: Vec<String>,
 }
 
-/// A property as it is used: placeholders resolved.
+/// The value of a property.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Value {
-    /// Its text.
+    /// The text, with its placeholders resolved.
     pub(crate) text: String,
-    /// Where it came from.
+    /// Where it was given, for messages.
     pub(crate) origin: String,
 }
 
-/// One source's properties, by canonical name.
+/// A source of properties.
 #[derive(Debug)]
 struct Source {
+    /// Makes the canonical form of a name, by which equal names are found.
     canonical: fn(&str) -> String,
+    /// The properties by the canonical form of their names.
     entries: BTreeMap<String, Entry>,
 }
 
@@ -59,7 +62,7 @@ struct Entry {
 }
 
 impl Properties {
-    /// Those of this process.
+    /// Reads the properties of this process.
     pub(crate) fn load(arguments: &[String]) -> Self {
         let environment = env::vars_os().filter_map(|(name, text)| {
             Some((
@@ -70,13 +73,13 @@ impl Properties {
         Self::read(arguments, environment, FILES.map(PathBuf::from))
     }
 
-    /// Those of arguments alone.
+    /// Reads properties only from arguments.
     #[cfg(any(test, feature = "librdkafka"))]
     pub(crate) fn of_arguments(arguments: &[String]) -> Self {
         Self::read(arguments, [], [])
     }
 
-    /// Those of these sources.
+    /// Reads the properties of these sources.
     pub(crate) fn read(
         arguments: &[String],
         environment: impl IntoIterator<Item = (String, String)>,
@@ -108,7 +111,7 @@ impl Properties {
         properties
     }
 
-    /// The property of this name in the highest source that has it; a problem where a placeholder in it has no value.
+    /// Returns the property from the first source that has it, or a problem if a placeholder in it cannot be resolved.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Value>, Problem> {
         let Some(entry) = self.find(name) else {
             return Ok(None);
@@ -127,10 +130,10 @@ impl Properties {
         }
     }
 
-    /// Every name that was given for this program, with its origin: of environment variables, which hold anything, only those that begin
-    /// as one of its properties.
+    /// Returns each name that was given, as it was written, with its origin. Many environment variables are for other programs, so only those
+    /// are included that start like a property of this one.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str)> {
-        const OURS: [&str; 4] = [
+        const OWN_PREFIXES: [&str; 4] = [
             "springcloudstream",
             "parityrouter",
             "managementserver",
@@ -140,12 +143,12 @@ impl Properties {
             .iter()
             .flat_map(|source| &source.entries)
             .filter_map(|(_, entry)| {
-                let from_environment = entry.origin.starts_with("environment variable ");
-                let ours = !from_environment
-                    || OURS
+                let is_variable = entry.origin.starts_with("environment variable ");
+                let is_own = !is_variable
+                    || OWN_PREFIXES
                         .iter()
                         .any(|prefix| undotted(&entry.name).starts_with(prefix));
-                ours.then_some((entry.name.as_str(), entry.origin.as_str()))
+                is_own.then_some((entry.name.as_str(), entry.origin.as_str()))
             })
     }
 
@@ -159,7 +162,7 @@ impl Properties {
         let mut entries = Vec::new();
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
-            // What Data Flow's local platform passes to a JVM: `-Xmx… -Dname=value -jar file`.
+            // Data Flow's local platform passes arguments for a JVM: `-Xmx… -Dname=value -jar file`.
             if argument == "-jar" {
                 arguments.next();
                 continue;
@@ -173,7 +176,7 @@ impl Properties {
                 None if stripped.len() < argument.len() => (stripped, ""),
                 None => {
                     self.warnings.push(format!(
-                        "argument {argument} is no property and has no effect: --name=value is one"
+                        "argument {argument} has no effect: it is not a property of the form --name=value"
                     ));
                     continue;
                 }
@@ -210,7 +213,7 @@ impl Properties {
         }
     }
 
-    /// Adds a source; of two entries of one name the first wins.
+    /// Adds a source with lower priority than the ones before. The first of two entries with the same name wins.
     fn add(
         &mut self,
         canonical: fn(&str) -> String,
@@ -234,7 +237,8 @@ impl Properties {
     }
 }
 
-/// Spring's uniform form of a name with dots: `auto-create-topics`, `autoCreateTopics` and `AUTO_CREATE_TOPICS` are one.
+/// Returns Spring's uniform form of a name with dots, which is the same for `auto-create-topics`, `autoCreateTopics` and
+/// `AUTO_CREATE_TOPICS`.
 pub(crate) fn dotted(name: &str) -> String {
     name.chars()
         .filter(|c| !matches!(c, '-' | '_'))
@@ -242,7 +246,8 @@ pub(crate) fn dotted(name: &str) -> String {
         .collect()
 }
 
-/// The same for environment variables, whose underscores stand for dots, dashes, or the humps of camel case.
+/// Returns the uniform form of the name of an environment variable, whose underscores stand for dots, dashes or word boundaries in camel
+/// case.
 pub(crate) fn undotted(name: &str) -> String {
     name.chars()
         .filter(|c| !matches!(c, '.' | '-' | '_'))
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_in_their_order() {
+    fn priority_of_sources() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "# a comment\nname=file\nonly.file=1").unwrap();
         let environment = |names: &[(&str, &str)]| -> Vec<(String, String)> {
@@ -412,7 +417,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_argument_is_taken(arguments in prop::collection::vec(".{0,40}", 0..8), name in ".{0,20}") {
+        fn any_argument_is_read(arguments in prop::collection::vec(".{0,40}", 0..8), name in ".{0,20}") {
             let properties = Properties::read(&arguments, [(JSON.to_owned(), arguments.concat())], []);
             let _ = properties.get(&name);
             properties.given().count();

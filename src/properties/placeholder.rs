@@ -1,46 +1,50 @@
-//! `${name}` and `${name:default}`, nested as deep as anyone needs. Pure.
+//! Resolves placeholders: `${name}` and `${name:default}`, which can be nested. No I/O.
 
-/// Substitutions in one value at most, and bytes of the result: Data Flow nests two deep, and a value that doubles itself ends here.
+/// Most substitutions in one value. Data Flow nests two deep; properties that refer to each other would never end.
 const MAX_SUBSTITUTIONS: usize = 100;
+
+/// Longest result: a value that contains itself twice doubles with each substitution.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Why a value cannot be had.
+/// Why a placeholder cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unresolved {
-    /// A placeholder without a value and without a default.
-    #[error("the placeholder ${{{0}}} has no value; give it one, or a default: ${{{0}:default}}")]
-    NoValue(String),
-    /// Properties that name each other, or too much of them.
+    /// It has neither a value nor a default.
     #[error(
-        "its placeholders are more than {MAX_SUBSTITUTIONS}, or longer than {MAX_BYTES} bytes; do they name each other?"
+        "the placeholder ${{{0}}} has no value; allowed: to give it one, or a default as in ${{{0}:default}}"
+    )]
+    NoValue(String),
+    /// There are too many, or the result is too long.
+    #[error(
+        "more than {MAX_SUBSTITUTIONS} placeholders, or more than {MAX_BYTES} bytes after their substitution; do these properties refer to each other?"
     )]
     TooMuch,
 }
 
-/// `text` with each placeholder replaced by its value, whose own placeholders are replaced in turn.
+/// Replaces each placeholder by its value, in which placeholders are replaced as well.
 pub(super) fn resolve(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, Unresolved> {
-    let mut left = MAX_SUBSTITUTIONS;
-    resolve_within(text, lookup, &mut left)
+    let mut remaining = MAX_SUBSTITUTIONS;
+    resolve_within(text, lookup, &mut remaining)
 }
 
 fn resolve_within(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
-    left: &mut usize,
+    remaining: &mut usize,
 ) -> Result<String, Unresolved> {
     let mut resolved = String::new();
     let mut rest = text;
     while let Some((before, inner, after)) = split(rest) {
-        *left = left.checked_sub(1).ok_or(Unresolved::TooMuch)?;
+        *remaining = remaining.checked_sub(1).ok_or(Unresolved::TooMuch)?;
         resolved.push_str(before);
         let (name, default) = split_default(inner);
-        let name = resolve_within(name, lookup, left)?;
+        let name = resolve_within(name, lookup, remaining)?;
         let value = match (lookup(&name), default) {
-            (Some(value), _) => resolve_within(&value, lookup, left)?,
-            (None, Some(default)) => resolve_within(default, lookup, left)?,
+            (Some(value), _) => resolve_within(&value, lookup, remaining)?,
+            (None, Some(default)) => resolve_within(default, lookup, remaining)?,
             (None, None) => return Err(Unresolved::NoValue(name)),
         };
         resolved.push_str(&value);
@@ -53,16 +57,16 @@ fn resolve_within(
     Ok(resolved)
 }
 
-/// Splits at the first placeholder: what is before it, within it, and after it. One that is not closed is none.
+/// Splits at the first placeholder into the text before, in and after it. A placeholder that is not closed is plain text.
 fn split(text: &str) -> Option<(&str, &str, &str)> {
     let start = text.find("${")?;
     let (before, inner) = (text.get(..start)?, text.get(start + 2..)?);
     let mut depth = 0_usize;
-    for (place, byte) in inner.bytes().enumerate() {
+    for (index, byte) in inner.bytes().enumerate() {
         match byte {
             b'{' => depth += 1,
             b'}' if depth == 0 => {
-                return Some((before, inner.get(..place)?, inner.get(place + 1..)?));
+                return Some((before, inner.get(..index)?, inner.get(index + 1..)?));
             }
             b'}' => depth -= 1,
             _ => (),
@@ -71,17 +75,17 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     None
 }
 
-/// Splits at the first colon that is in no placeholder of its own.
+/// Splits at the first colon that is not in a nested placeholder.
 fn split_default(inner: &str) -> (&str, Option<&str>) {
     let mut depth = 0_usize;
-    for (place, byte) in inner.bytes().enumerate() {
+    for (index, byte) in inner.bytes().enumerate() {
         match byte {
             b'{' => depth += 1,
             b'}' => depth = depth.saturating_sub(1),
             b':' if depth == 0 => {
                 return (
-                    inner.get(..place).unwrap_or_default(),
-                    inner.get(place + 1..),
+                    inner.get(..index).unwrap_or_default(),
+                    inner.get(index + 1..),
                 );
             }
             _ => (),
