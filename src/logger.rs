@@ -9,10 +9,11 @@ use env_logger::{Builder, Target};
 use jiff::ZonedDateTime;
 use log::{Level, LevelFilter, Record};
 
+use crate::config::table::LOGGING_LEVEL;
 use crate::error::Problem;
 use crate::properties::Properties;
 
-const LEVEL: &str = "logging.level.root";
+const LEVEL: &str = LOGGING_LEVEL.name;
 
 /// Starts the logger with the levels of `RUST_LOG`, or else `logging.level.root`, or else `default`.
 pub(crate) fn init(properties: &Properties, default: LevelFilter) -> Result<(), Problem> {

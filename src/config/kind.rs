@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Boolean,
     /// A whole number.
     Number {
-        /// What is counted, as "a number", "bytes" or "milliseconds".
+        /// The thing that is counted: "a number", "bytes" or "milliseconds".
         unit: &'static str,
         min: i64,
         max: i64,

@@ -36,7 +36,6 @@ pub(crate) struct Config {
     /// The role, with its settings.
     pub(crate) role: Role,
     pub(crate) actuator: ActuatorSettings,
-    /// What `/actuator/info` shows.
     pub(crate) info: Info,
 }
 
@@ -166,7 +165,7 @@ pub(crate) struct LogSettings {
     pub(crate) name: String,
     /// Level at which records are printed (`log.level`).
     pub(crate) level: Level,
-    /// What is printed of a record (`log.expression`).
+    /// The text to print for a record (`log.expression`).
     pub(crate) expression: Expression,
 }
 
@@ -238,7 +237,7 @@ pub(crate) struct ActuatorSettings {
     pub(crate) show_details: bool,
 }
 
-/// What `/actuator/info` shows, which is what the recipe's script shows.
+/// Contents of `/actuator/info`, the same as the recipe's script shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {
     pub(crate) role: RoleName,

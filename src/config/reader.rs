@@ -19,7 +19,7 @@ pub(super) struct Given {
     pub(super) name: String,
     /// The value, with its placeholders resolved.
     pub(super) text: String,
-    /// Where it was given.
+    /// Its origin, for messages.
     pub(super) origin: String,
 }
 

@@ -1,7 +1,8 @@
 //! The table of the properties that the program reads. No I/O.
 //!
 //! Everything about a property is here: the readers get its names and its default from here, and so do the warnings about misspelt names,
-//! `--help`, `scdf/metadata.json` and `scdf/PROPERTIES.md`. Kafka's own settings have a table of their own, in `kafka_settings`.
+//! `--help`, `scdf/metadata.json` and `scdf/PROPERTIES.md`. Kafka's own settings have a table of their own, in `kafka_settings`. The file is
+//! long because it is one list.
 
 use std::time::Duration;
 
@@ -22,12 +23,12 @@ pub(crate) struct Property {
     pub(super) kind: Kind,
     /// The value if none is given.
     pub(super) default: DefaultValue,
-    /// What it does, in Markdown.
+    /// Its effect, in Markdown.
     #[cfg_attr(not(test), expect(dead_code, reason = "only for the generated files"))]
     pub(super) description: &'static str,
     /// A shorter description, for the properties that `--help` lists.
     pub(crate) help: Option<&'static str>,
-    /// Where it is documented.
+    /// Its section in the reference.
     #[cfg_attr(not(test), expect(dead_code, reason = "only for the generated files"))]
     pub(super) audience: Audience,
     /// The value is masked wherever arguments are shown.
@@ -45,14 +46,14 @@ pub(crate) enum DefaultValue {
     Derived(&'static str),
 }
 
-/// Who gives a property.
+/// Origin of a property, which decides on its section in the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Users; Data Flow's shell and dashboard list it.
+    /// Users give it; Data Flow's shell and dashboard list it.
     Users,
     /// Data Flow sets it for every application of a stream.
     DataFlow,
-    /// Applications of older versions of Spring, whose properties keep working.
+    /// Users of older versions of Spring give it, and it keeps working.
     OlderVersions,
 }
 
@@ -63,7 +64,7 @@ const ROUTER: &[RoleName] = &[RoleName::Router];
 const TIME: &[RoleName] = &[RoleName::Time];
 const LOG: &[RoleName] = &[RoleName::Log];
 
-/// What a property has unless its entry in the table says otherwise.
+/// Values of the fields that an entry of the table leaves out.
 const PROPERTY: Property = Property {
     name: "",
     aliases: &[],

@@ -1,4 +1,4 @@
-//! The configuration of each role: defaults, spellings, and what is refused.
+//! The configuration of each role: defaults, spellings and problems.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,7 +39,7 @@ fn router(config: Config) -> RouterSettings {
     }
 }
 
-/// The recipe's arguments and these in front give a configuration of which `part` is `expected`.
+/// Checks a part of the configuration that these arguments and the recipe's behind them result in.
 #[track_caller]
 fn check<T: PartialEq + std::fmt::Debug>(
     arguments: &[&str],
@@ -50,7 +50,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
     assert_eq!(part(config), expected);
 }
 
-/// They give one problem for each of these pairs of property and a part of the sentence.
+/// Checks that these arguments and the recipe's result in the expected problems, each given by its property and a part of its message.
 #[track_caller]
 fn check_problems(arguments: &[&str], expected: &[(&str, &str)]) {
     let problems = read(&[arguments, &RECIPE].concat()).unwrap_err();

@@ -41,7 +41,7 @@ pub(crate) struct Properties {
 pub(crate) struct Value {
     /// The text, with its placeholders resolved.
     pub(crate) text: String,
-    /// Where it was given, for messages.
+    /// Its origin, for messages.
     pub(crate) origin: String,
 }
 

@@ -1,4 +1,4 @@
-//! Help, version, commands, and the exit codes of what cannot be used.
+//! Help, version, commands, and exit codes.
 
 use crate::process::{command, finish, run};
 
@@ -64,7 +64,7 @@ fn all_problems_at_once_with_their_origins() {
 }
 
 #[test]
-fn broken_json_is_told_but_not_shown() {
+fn broken_json_is_reported_but_not_shown() {
     let json = r#"{"password": "hunter2""#;
     let output = finish(command(&[]).env("SPRING_APPLICATION_JSON", json));
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -77,7 +77,7 @@ fn broken_json_is_told_but_not_shown() {
 }
 
 #[test]
-fn a_port_that_is_taken() {
+fn a_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let output = run(&[
@@ -93,7 +93,7 @@ fn a_port_that_is_taken() {
 }
 
 #[test]
-fn a_probe_of_nobody() {
+fn a_probe_without_a_router() {
     let port = crate::process::unused_address().port();
     check(
         &["probe", &format!("--server.port={port}")],

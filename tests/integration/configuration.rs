@@ -1,4 +1,4 @@
-//! Where properties come from, as a user sees it: by what `/actuator/info` tells of a router that waits for its broker.
+//! Sources of properties, as `/actuator/info` shows them for a router that waits for its broker, and warnings and errors at start-up.
 
 use std::fs;
 
@@ -6,14 +6,15 @@ use serde_json::Value;
 
 use crate::process::{Router, command, run, unused_address};
 
-/// What the router tells of itself.
+/// Returns `/actuator/info`.
 fn info(router: &Router) -> Value {
     let (status, body) = router.get("/actuator/info").unwrap();
     assert_eq!(status, 200);
     serde_json::from_str(&body).unwrap()
 }
 
-fn nobody() -> String {
+/// Returns an argument that names a broker to which nothing can connect.
+fn no_broker() -> String {
     format!(
         "--spring.cloud.stream.kafka.binder.brokers={}",
         unused_address()
@@ -41,7 +42,7 @@ fn the_highest_source_wins() {
     )
     .unwrap();
     let mut command = command(&[
-        &nobody(),
+        &no_broker(),
         "--server.port=0",
         "spring.cloud.stream.bindings.input.destination=argument",
     ]);
@@ -117,7 +118,7 @@ fn the_recipes_arguments_and_environment() {
 }
 
 #[test]
-fn what_data_flows_local_platform_passes_to_a_jvm() {
+fn arguments_of_data_flows_local_platform_for_a_jvm() {
     let json = include_str!("../fixtures/spring-application-json.json")
         .replace("\"19548\"", "\"0\"")
         .replace("127.0.0.1:9092", &unused_address().to_string());
@@ -141,7 +142,7 @@ fn what_data_flows_local_platform_passes_to_a_jvm() {
 #[test]
 fn a_near_miss_is_warned_about() {
     let router = Router::start(&[
-        nobody(),
+        no_broker(),
         "--spring.cloud.stream.bindings.input.destnation=x".to_owned(),
     ]);
     let line = router.wait_for("did you mean");
@@ -153,9 +154,9 @@ fn a_near_miss_is_warned_about() {
 }
 
 #[test]
-fn what_of_kafkas_own_settings_has_no_effect_is_warned_about() {
+fn settings_without_effect_are_warned_about() {
     let mut command = command(&[
-        &nobody(),
+        &no_broker(),
         "--server.port=0",
         "--spring.cloud.stream.kafka.bindings.input.consumer.configuration.max.poll.records=7",
     ]);
@@ -180,7 +181,7 @@ fn what_of_kafkas_own_settings_has_no_effect_is_warned_about() {
 }
 
 #[test]
-fn what_the_client_cannot_do_ends_it() {
+fn settings_that_the_client_does_not_support_end_it() {
     let output = run(&[
         "--parity-router.client=native",
         "--spring.cloud.stream.kafka.binder.configuration.security.protocol=SASL_SSL",
@@ -201,9 +202,9 @@ fn what_the_client_cannot_do_ends_it() {
 
 #[cfg(feature = "librdkafka")]
 #[test]
-fn what_librdkafka_does_not_take_ends_it() {
+fn settings_that_librdkafka_refuses_end_it() {
     let mut router = Router::start(&[
-        nobody(),
+        no_broker(),
         "--parity-router.client=librdkafka".to_owned(),
         "--spring.cloud.stream.kafka.binder.consumerProperties.no.such.thing=hunter2".to_owned(),
     ]);
@@ -218,7 +219,7 @@ fn what_librdkafka_does_not_take_ends_it() {
 
 #[test]
 fn log_lines_have_springs_form_and_level() {
-    let router = Router::start(&[nobody()]);
+    let router = Router::start(&[no_broker()]);
     let line = router.wait_for("actuator on port");
     let (time, rest) = line.split_at(23);
     let digits: String = time
@@ -232,7 +233,7 @@ fn log_lines_have_springs_form_and_level() {
         "{line}"
     );
 
-    let router = Router::start(&[nobody(), "--logging.level.root=debug".to_owned()]);
+    let router = Router::start(&[no_broker(), "--logging.level.root=debug".to_owned()]);
     router.get("/livez");
     router.wait_for(" DEBUG ");
 }

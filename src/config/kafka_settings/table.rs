@@ -1,7 +1,7 @@
 //! The table of Kafka's own settings: which clients each applies to, what the router does with it, and librdkafka's name for it. No I/O.
 //!
 //! Names are those of Java's `ConsumerConfig` and `ProducerConfig` (Kafka 4.3); where librdkafka differs, those of its CONFIGURATION.md.
-//! The readers, the warnings and the reference in `scdf/PROPERTIES.md` are made from this table.
+//! The readers, the warnings and the reference in `scdf/PROPERTIES.md` use this table. The file is long because it is one list.
 
 use crate::config::kind::{Kind, MAX_INT, TOPIC_CHARACTERS};
 use crate::config::table::DefaultValue;
@@ -18,7 +18,7 @@ pub(in crate::config) enum Scope {
     Producers,
 }
 
-/// What the router does with a setting.
+/// Treatment of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) enum Support {
     /// It is read.
@@ -59,7 +59,7 @@ pub(in crate::config) struct Definition {
         expect(dead_code, reason = "only for the generated reference")
     )]
     pub(in crate::config) default: DefaultValue,
-    /// What it does, in Markdown.
+    /// Its effect, in Markdown.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "only for the generated reference")

@@ -1,4 +1,4 @@
-//! Kafka's own settings, from arguments and variables to what is read, warned about and refused.
+//! Kafka's own settings: values that are read, warnings and problems, from arguments and environment variables.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ const INPUT: &str = "spring.cloud.stream.kafka.bindings.input.consumer.";
 
 type Read = Result<(Config, Vec<String>), Vec<Problem>>;
 
-/// Of two clients that are named the first counts: by default it is `native`.
+/// Reads the configuration. The client is `native` unless the arguments name one: the first of two equal arguments counts.
 fn read_all(role: RoleName, arguments: &[String], environment: &[(&str, &str)]) -> Read {
     let arguments: Vec<String> = arguments
         .iter()
@@ -38,14 +38,14 @@ fn read_all(role: RoleName, arguments: &[String], environment: &[(&str, &str)]) 
     Config::read(&properties, Some(role), &[])
 }
 
-/// A router with this client.
+/// Reads the configuration of a router with this client.
 fn read(client: ClientKind, arguments: &[&str]) -> Read {
     let mut arguments: Vec<String> = arguments.iter().map(|&text| expand(text)).collect();
     arguments.push(format!("parity-router.client={}", client.name()));
     read_all(RoleName::Router, &arguments, &[])
 }
 
-/// `B` stands for the binder's prefix and `I` for that of the input.
+/// Replaces `B` by the binder's prefix and `I` by that of the input.
 fn expand(text: &str) -> String {
     match text.split_at(1) {
         ("B", rest) if rest.starts_with('.') => format!("{BINDER}{}", &rest[1..]),
@@ -61,7 +61,7 @@ fn router(config: &Config) -> &RouterSettings {
     }
 }
 
-/// With the client `native` these arguments, of which nothing is warned about, give this part.
+/// Checks a part of the configuration that these arguments result in with the client `native`, without warnings.
 #[track_caller]
 fn check<T: PartialEq + std::fmt::Debug>(
     arguments: &[&str],
@@ -109,7 +109,7 @@ fn check_connection(arguments: &[&str], change: impl Fn(&mut ConnectionSettings)
     );
 }
 
-/// One problem, of this property and with this part of a sentence.
+/// Checks that there is one problem, with this property and this part of a message.
 #[track_caller]
 fn check_problem(client: ClientKind, arguments: &[&str], property: &str, part: &str) {
     let problems = read(client, arguments).unwrap_err();
@@ -122,7 +122,7 @@ fn check_problem(client: ClientKind, arguments: &[&str], property: &str, part: &
     );
 }
 
-/// One warning with these parts.
+/// Checks that there is one warning, with these parts.
 #[track_caller]
 fn check_warning(client: ClientKind, arguments: &[&str], parts: &[&str]) {
     let (_, warnings) = read(client, arguments).unwrap();
@@ -287,7 +287,7 @@ fn producers() {
 }
 
 #[test]
-fn the_narrower_place_wins() {
+fn the_narrower_prefix_wins() {
     let wait = |config: &Config| router(config).input.consumer.fetch_max_wait;
     let all = [
         "I.configuration.fetch.max.wait.ms=1",
@@ -571,7 +571,7 @@ fn transactions() {
 }
 
 #[test]
-fn transactions_that_are_refused() {
+fn refused_transactions() {
     const NAME: &str = "B.transaction.transactionIdPrefix";
     const GIVEN: &str = "B.transaction.transactionIdPrefix=tx-";
     let group = "spring.cloud.stream.bindings.input.group=";
@@ -618,7 +618,7 @@ fn transactions_that_are_refused() {
 }
 
 #[test]
-fn what_is_not_plaintext() {
+fn security_protocols() {
     let sentence =
         |what: &str, client: &str| format!("{what}: the client {client} supports PLAINTEXT only; ");
     for client in [ClientKind::Native, ClientKind::Kafka] {
@@ -767,7 +767,7 @@ mod librdkafka {
     }
 
     #[test]
-    fn what_it_gets() {
+    fn properties_passed_on() {
         let (config, warnings) = read(
             ClientKind::Librdkafka,
             &[
@@ -820,7 +820,7 @@ mod librdkafka {
     }
 
     #[test]
-    fn what_it_cannot() {
+    fn unsupported_settings() {
         let client = ClientKind::Librdkafka;
         check_problem(
             client,

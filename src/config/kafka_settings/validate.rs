@@ -14,7 +14,7 @@ const JAAS: &str = "spring.cloud.stream.kafka.binder.jaas";
 
 const NO_JAAS: &str = "the client librdkafka does not support JAAS; allowed: sasl.mechanism, sasl.username and sasl.password under spring.cloud.stream.kafka.binder.configuration";
 
-/// What is to be reported about a setting.
+/// The report about a setting.
 enum Finding {
     /// Nothing, or something that is reported for all settings together.
     Nothing,
@@ -98,7 +98,7 @@ fn finding(setting: &GivenSetting, client: ClientKind) -> Finding {
     }
 }
 
-/// Returns what is to be reported about a setting that is read, unless the client is `kafka`.
+/// Returns the report about a setting that is read, unless the client is `kafka`.
 fn read_finding(
     setting: &GivenSetting,
     client: ClientKind,
