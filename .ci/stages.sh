@@ -106,6 +106,7 @@ install_tools() {
 formatting() {
     cargo fmt --check
     scdf/package --check
+    tests/structure/run
 }
 
 lints() { cargo clippy --locked --all-targets "$@" -- -D warnings; }
