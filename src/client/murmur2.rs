@@ -1,7 +1,7 @@
-//! The hash by which Kafka's own producer spreads keyed records over partitions (`org.apache.kafka.common.utils.Utils.murmur2`): the
-//! same key goes to the same partition, whichever client wrote it.
+//! The hash that Kafka's Java producer uses to partition keyed records (`org.apache.kafka.common.utils.Utils.murmur2`), so that a key maps
+//! to the same partition whichever client writes it.
 
-/// The partition of a key among so many; `partitions` is at least 1.
+/// Returns the partition of a key; `partitions` is the partition count, at least 1.
 pub(crate) fn partition(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & 0x7fff_ffff)
         .checked_rem(partitions)
@@ -10,7 +10,7 @@ pub(crate) fn partition(key: &[u8], partitions: i32) -> i32 {
 
 fn murmur2(data: &[u8]) -> i32 {
     const M: u32 = 0x5bd1_e995;
-    // The hash works on the length modulo 2^32, as Java's does.
+    // As in Java, the length is taken modulo 2^32.
     let mut hash = 0x9747_b28c ^ (data.len() as u32);
     let mut words = data.chunks_exact(4);
     for word in words.by_ref() {
@@ -21,8 +21,8 @@ fn murmur2(data: &[u8]) -> i32 {
     }
     let rest = words.remainder();
     if !rest.is_empty() {
-        for (place, &byte) in rest.iter().enumerate() {
-            hash ^= u32::from(byte) << (8 * place);
+        for (index, &byte) in rest.iter().enumerate() {
+            hash ^= u32::from(byte) << (8 * index);
         }
         hash = hash.wrapping_mul(M);
     }
@@ -40,9 +40,9 @@ mod tests {
         assert_eq!(murmur2(key.as_bytes()), expected, "{key}");
     }
 
-    /// Those of Kafka's own `UtilsTest.testMurmur2`.
+    /// Test vectors of Kafka's `UtilsTest.testMurmur2`.
     #[test]
-    fn kafkas_own_vectors() {
+    fn vectors_of_kafka() {
         check("21", -973_932_308);
         check("foobar", -790_332_482);
         check("a-little-bit-long-string", -985_981_536);

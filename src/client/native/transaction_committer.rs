@@ -101,7 +101,7 @@ impl TransactionCommitter {
         metadata: &mut Metadata,
         tag: T,
     ) -> Result<(), NotReady> {
-        if self.transaction.identity().is_some() {
+        if self.transaction.producer_identity().is_some() {
             return Ok(());
         }
         let any = admin::connect(network, metadata)?;
@@ -130,7 +130,7 @@ impl TransactionCommitter {
                 identity.0,
                 identity.1
             );
-            self.transaction.identify(identity);
+            self.transaction.set_producer_identity(identity);
             return Ok(());
         };
         let reason = error_message("InitProducerId", None, response.error_code);
@@ -215,7 +215,7 @@ impl TransactionCommitter {
         if self.is_in_flight || self.backoff.is_waiting(Instant::now()) {
             return Ok(());
         }
-        let (producer_id, epoch) = self.transaction.identity().unwrap_or((-1, -1));
+        let (producer_id, epoch) = self.transaction.producer_identity().unwrap_or((-1, -1));
         let tag = (tags.request)(self.next);
         match self.next {
             TransactionRequest::AddOffsetsToTxn => {
@@ -327,7 +327,7 @@ impl TransactionCommitter {
             TransactionRequest::EndTxn => {
                 self.next = TransactionRequest::AddOffsetsToTxn;
                 self.is_prepared = false;
-                self.transaction.next();
+                self.transaction.advance();
                 self.offsets.take().map(|(_, offsets)| offsets)
             }
         }
@@ -346,7 +346,7 @@ impl TransactionCommitter {
         &self,
         metadata: &'a Metadata,
     ) -> Option<(Node, &'a str, EndTxnRequest)> {
-        let identity = self.transaction.identity()?;
+        let identity = self.transaction.producer_identity()?;
         let (node, address) = self.coordinator.node(metadata)?;
         Some((node, address, self.end_request(identity, false)))
     }

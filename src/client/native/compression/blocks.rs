@@ -1,4 +1,4 @@
-//! What snappy and lz4 have in common: data in blocks, each inflated whole into a buffer that is used again for the next one.
+//! Block-wise decompression for snappy and lz4: each block is decompressed as a whole into a buffer that is reused for the next one.
 
 use std::io::{self, Read};
 
@@ -6,10 +6,9 @@ use bytes::{Buf, Bytes};
 
 use super::truncated;
 
-/// Inflates block by block.
+/// A source of compressed blocks.
 pub(super) trait BlockSource {
-    /// Inflates the next block to the beginning of `buffer`, which it lengthens where that is needed, and gives its length; none at the
-    /// end.
+    /// Decompresses the next block to the start of `buffer`, which is extended if necessary, and returns its length, or `None` at the end.
     fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Option<usize>>;
 }
 
@@ -17,8 +16,9 @@ pub(super) trait BlockSource {
 pub(super) struct BlockReader<S> {
     source: S,
     buffer: Vec<u8>,
-    /// What of the buffer is still to be read.
+    /// Start of the bytes in `buffer` that have not been read.
     start: usize,
+    /// End of these bytes.
     end: usize,
 }
 
@@ -32,7 +32,7 @@ impl<S: BlockSource> BlockReader<S> {
         }
     }
 
-    /// The memory it has, in bytes.
+    /// Capacity of the buffer in bytes.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()
@@ -54,15 +54,15 @@ impl<S: BlockSource> Read for BlockReader<S> {
     }
 }
 
-/// Lengthens `buffer` to `length` bytes at least, no longer than that in memory either.
-pub(super) fn lengthen(buffer: &mut Vec<u8>, length: usize) {
+/// Extends `buffer` to at least `length` bytes, without spare capacity.
+pub(super) fn extend(buffer: &mut Vec<u8>, length: usize) {
     if buffer.len() < length {
         buffer.reserve_exact(length - buffer.len());
         buffer.resize(length, 0);
     }
 }
 
-/// Takes the next `length` bytes off.
+/// Removes and returns the next `length` bytes.
 pub(super) fn take(input: &mut Bytes, length: usize) -> io::Result<Bytes> {
     if length > input.len() {
         return Err(truncated());
@@ -70,7 +70,7 @@ pub(super) fn take(input: &mut Bytes, length: usize) -> io::Result<Bytes> {
     Ok(input.split_to(length))
 }
 
-/// Takes a number of 32 bits off, its least significant byte first.
+/// Removes and returns a little-endian 32-bit number.
 pub(super) fn take_u32_le(input: &mut Bytes) -> io::Result<u32> {
     input.try_get_u32_le().map_err(|_| truncated())
 }

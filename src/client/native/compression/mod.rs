@@ -1,5 +1,7 @@
-//! The codecs of record batches in the message format v2: batches are inflated as a stream, so that one that inflates enormously is
-//! never held whole, and deflated into a buffer. Whoever reads and writes batches uses it.
+//! Compression and decompression of record batches.
+//!
+//! Batches are decompressed as a stream, so that a batch that expands enormously is never in memory as a whole, and compressed into a
+//! buffer.
 
 mod blocks;
 mod lz4;
@@ -17,9 +19,9 @@ use flate2::write::GzEncoder;
 use crate::client::settings::Compression;
 use blocks::BlockReader;
 
-/// Why records could not be inflated or deflated. Which topic's they are, the caller knows.
+/// Records could not be compressed or decompressed. The caller adds topic and partition.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} records by {}", compression.name())]
+#[error("cannot {operation} records with {}", compression.name())]
 pub(crate) struct Error {
     operation: &'static str,
     compression: Compression,
@@ -27,30 +29,30 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    fn inflate(compression: Compression, source: io::Error) -> Self {
+    fn decompress(compression: Compression, source: io::Error) -> Self {
         Self {
-            operation: "inflate",
+            operation: "decompress",
             compression,
             source,
         }
     }
 }
 
-/// What is wrong with bytes from outside.
-fn broken(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+/// An error for compressed data that is malformed.
+fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// The bytes end where there must be more of them.
+/// An error for compressed data that ends too early.
 fn truncated() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the data is cut off")
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the data is truncated")
 }
 
-/// The records of a batch as they come out of `compressed`, all of which is of this batch. Fails where its beginning already tells that it
-/// cannot be read.
+/// Returns a stream of the decompressed records of a batch; `compressed` is everything after its header. Fails if the start of the data is
+/// already invalid.
 pub(crate) fn reader(compression: Compression, compressed: Bytes) -> Result<Decoder, Error> {
-    let failed = |source| Error::inflate(compression, source);
-    // Every compression writes something even for no records.
+    let failed = |source| Error::decompress(compression, source);
+    // Every compression type writes at least a header, even without records.
     if compressed.is_empty() && compression != Compression::None {
         return Err(failed(truncated()));
     }
@@ -71,8 +73,8 @@ pub(crate) fn reader(compression: Compression, compressed: Bytes) -> Result<Deco
     })
 }
 
-/// A batch's records, inflated while they are read. Its memory is bounded: a window of at most 8 MiB for zstd, a block of at most 4 MiB for
-/// lz4; for snappy a block of at most 64 MiB, and never more than 22 times the bytes it came from.
+/// Decompresses records while they are read. Its memory is bounded: a window of at most 8 MiB for zstd, a block of at most 4 MiB for lz4, and
+/// for snappy a block of at most 64 MiB and 22 times its compressed size.
 pub(crate) struct Decoder {
     compression: Compression,
     stream: Stream,
@@ -84,7 +86,7 @@ enum Stream {
     Snappy(BlockReader<snappy::Source>),
     Lz4(BlockReader<lz4::Source>),
     Zstd(Box<zstd::Reader>),
-    /// It is broken: what would come now is not what was written.
+    /// A read failed. Everything after the failure would be wrong.
     Failed,
 }
 
@@ -96,16 +98,16 @@ impl Read for Decoder {
             Stream::Snappy(stream) => stream.read(buffer),
             Stream::Lz4(stream) => stream.read(buffer),
             Stream::Zstd(stream) => stream.read(buffer),
-            Stream::Failed => Err(broken("the data before was broken")),
+            Stream::Failed => Err(invalid("an earlier read failed")),
         };
         read.map_err(|source| {
             self.stream = Stream::Failed;
-            io::Error::new(source.kind(), Error::inflate(self.compression, source))
+            io::Error::new(source.kind(), Error::decompress(self.compression, source))
         })
     }
 }
 
-/// Appends `input`, deflated, to `output`, in the form that Kafka's Java clients write and read.
+/// Compresses `input` and appends it to `output`, in the form that Kafka's Java clients write and read.
 pub(crate) fn compress(
     compression: Compression,
     input: &[u8],
@@ -128,7 +130,7 @@ pub(crate) fn compress(
         }
     }
     .map_err(|source| Error {
-        operation: "deflate",
+        operation: "compress",
         compression,
         source,
     })

@@ -1,24 +1,24 @@
-//! Snappy in both forms that are met in Kafka: framed in blocks as Java's library does it (`org.xerial.snappy.SnappyOutputStream`), and
-//! one bare block, as clients in Go write it. We write the framed form.
+//! Snappy in both forms that occur in Kafka: framed blocks, as Java's library writes them (`org.xerial.snappy.SnappyOutputStream`), and
+//! one bare block, as Go clients write it. The framed form is written.
 
 use std::io;
 
 use bytes::{Buf, Bytes};
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
-use super::blocks::{BlockSource, lengthen, take};
-use super::{broken, truncated};
+use super::blocks::{BlockSource, extend, take};
+use super::{invalid, truncated};
 
-/// What the framed form begins with, followed by its version and the oldest one that can read it.
+/// Start of the framed form, followed by its version and the oldest version that can read it.
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const VERSION: u32 = 1;
-/// Java's default for a block, in bytes.
-const BLOCK: usize = 32 * 1024;
-/// No batch can have so much in one block: a bare block of more compressed bytes than `max.message.bytes` usually is.
-const BLOCK_LIMIT: usize = 64 * 1024 * 1024;
+/// Uncompressed size of the blocks that are written; the default of Java's library.
+const BLOCK_SIZE: usize = 32 * 1024;
+/// Largest accepted uncompressed size of a block. A larger one would need more compressed bytes than `max.message.bytes` usually allows.
+const MAX_BLOCK_SIZE: usize = 64 * 1024 * 1024;
 
-/// The densest element that the format has: 64 bytes copied, said in 3.
-const DENSEST: (usize, usize) = (64, 3);
+/// Upper bound of the compression ratio, as uncompressed and compressed bytes: the most compact element copies 64 bytes and takes 3.
+const MAX_RATIO: (usize, usize) = (64, 3);
 
 pub(super) struct Source {
     input: Bytes,
@@ -33,7 +33,9 @@ impl Source {
             take_u32(&mut input)?;
             let oldest = take_u32(&mut input)?;
             if oldest > VERSION {
-                return Err(broken(format!("a frame for readers of version {oldest}")));
+                return Err(invalid(format!(
+                    "the frame requires a reader of version {oldest}"
+                )));
             }
         }
         Ok(Self { input, framed })
@@ -51,18 +53,18 @@ impl BlockSource for Source {
             self.input.len()
         };
         let block = take(&mut self.input, length)?;
-        let inflated = decompress_len(&block).map_err(broken)?;
-        // Before there is memory for it: the length is somebody's claim.
-        if inflated > BLOCK_LIMIT || inflated / DENSEST.0 > block.len() / DENSEST.1 {
-            return Err(broken(format!(
-                "a block of {length} bytes that claims to hold {inflated}"
+        let decompressed = decompress_len(&block).map_err(invalid)?;
+        // Checked before memory is allocated, because the length is unverified input.
+        if decompressed > MAX_BLOCK_SIZE || decompressed / MAX_RATIO.0 > block.len() / MAX_RATIO.1 {
+            return Err(invalid(format!(
+                "a block of {length} bytes claims to expand to {decompressed}"
             )));
         }
-        lengthen(buffer, inflated);
-        let inflated = Decoder::new()
-            .decompress(&block, &mut buffer[..inflated])
-            .map_err(broken)?;
-        Ok(Some(inflated))
+        extend(buffer, decompressed);
+        let decompressed = Decoder::new()
+            .decompress(&block, &mut buffer[..decompressed])
+            .map_err(invalid)?;
+        Ok(Some(decompressed))
     }
 }
 
@@ -75,14 +77,14 @@ pub(super) fn compress(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
     output.extend_from_slice(&VERSION.to_be_bytes());
     output.extend_from_slice(&VERSION.to_be_bytes());
     let mut encoder = Encoder::new();
-    for block in input.chunks(BLOCK) {
+    for block in input.chunks(BLOCK_SIZE) {
         let start = output.len() + size_of::<u32>();
         output.resize(start + max_compress_len(block.len()), 0);
         let length = encoder
             .compress(block, &mut output[start..])
-            .map_err(broken)?;
+            .map_err(invalid)?;
         output.truncate(start + length);
-        // A block's length is far below 4 GiB.
+        // The length of a block is far below 4 GiB.
         output[start - size_of::<u32>()..start].copy_from_slice(&(length as u32).to_be_bytes());
     }
     Ok(())

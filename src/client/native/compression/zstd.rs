@@ -1,5 +1,7 @@
-//! Zstandard (KIP-110). A frame says how far back its matches can reach, and that much of what came out has to be kept: here 8 MiB at
-//! most, whatever the frame says, so that a batch of more than that is readable as long as its matches reach no farther.
+//! Zstandard frames (RFC 8878, KIP-110).
+//!
+//! A frame declares its window: how far back matches can reach, and so how much decompressed data has to be kept. The window is limited to 8 MiB here
+//! whatever the frame declares, so a larger batch can be read as long as its matches reach no farther.
 
 use std::io::{self, Read};
 
@@ -8,37 +10,37 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use ruzstd::encoding::{CompressionLevel, compress as encode};
 
 use super::blocks::{take, take_u32_le};
-use super::{broken, truncated};
+use super::{invalid, truncated};
 
 const MAGIC: u32 = 0xFD2F_B528;
-/// Frames to be skipped have any of sixteen magic numbers.
+/// Skippable frames have one of sixteen magic numbers.
 const SKIPPABLE: u32 = 0x184D_2A50;
 const SKIPPABLE_MASK: u32 = !0xF;
 
-/// Bits of the header's first byte.
+/// Bits of the frame header descriptor.
 const SINGLE_SEGMENT: u8 = 1 << 5;
 const RESERVED: u8 = 1 << 3;
 const CHECKSUM: u8 = 1 << 2;
 const DICTIONARY_MASK: u8 = 0b11;
 
-/// The most that is kept, in bytes, and its exponent. Java's producers at their default level, 3, write frames with a window of 2 MiB; with
-/// `compression.zstd.level` 17 to 19 it is 8 MiB, and up to 128 MiB above. Zstandard recommends that decoders have 8 MiB.
-const WINDOW_LIMIT: u64 = 1 << WINDOW_LIMIT_LOG;
-const WINDOW_LIMIT_LOG: u8 = 23;
-/// What a window's exponent in the header starts from.
-const WINDOW_LOG: u8 = 10;
+/// Largest window in bytes. Java producers write windows of 2 MiB at their default level 3, 8 MiB with `compression.zstd.level` 17 to 19,
+/// and up to 128 MiB above. RFC 8878 recommends that decoders support 8 MiB.
+const MAX_WINDOW: u64 = 1 << MAX_WINDOW_LOG;
+const MAX_WINDOW_LOG: u8 = 23;
+/// Base-2 logarithm of the smallest window.
+const MIN_WINDOW_LOG: u8 = 10;
 
-/// Reads all frames, one after the other.
+/// Decompresses all frames in sequence.
 pub(super) struct Reader {
-    /// What is behind that which the decoder took.
+    /// Input that the decoder has not consumed.
     input: Bytes,
-    /// The decoder of the frame that is being read.
+    /// Decoder of the current frame; `None` at the end of the input.
     frame: Option<FrameDecoder>,
 }
 
 impl Reader {
     pub(super) fn new(mut input: Bytes) -> io::Result<Self> {
-        let frame = begin(&mut input)?;
+        let frame = next_frame(&mut input)?;
         Ok(Self { input, frame })
     }
 }
@@ -53,31 +55,31 @@ impl Read for Reader {
                 let source = (&mut self.input).reader();
                 frame
                     .decode_blocks(source, BlockDecodingStrategy::UptoBlocks(1))
-                    .map_err(broken)?;
+                    .map_err(invalid)?;
                 continue;
             }
             if let Some(checksum) = frame.get_checksum_from_data()
                 && frame.get_calculated_checksum() != Some(checksum)
             {
-                return Err(broken("the content's checksum is wrong"));
+                return Err(invalid("wrong checksum of the content"));
             }
-            self.frame = begin(&mut self.input)?;
+            self.frame = next_frame(&mut self.input)?;
         }
         Ok(0)
     }
 }
 
-/// Takes the header off of the first frame in `input` that has something to be inflated; none where nothing is left.
-fn begin(input: &mut Bytes) -> io::Result<Option<FrameDecoder>> {
+/// Skips skippable frames, consumes the header of the next frame and returns its decoder, or `None` at the end of the input.
+fn next_frame(input: &mut Bytes) -> io::Result<Option<FrameDecoder>> {
     while !input.is_empty() {
         let magic = take_u32_le(input)?;
         if magic == MAGIC {
             let mut frame = FrameDecoder::new();
-            frame.init(&header(input)?[..]).map_err(broken)?;
+            frame.init(&header(input)?[..]).map_err(invalid)?;
             return Ok(Some(frame));
         }
         if magic & SKIPPABLE_MASK != SKIPPABLE {
-            return Err(broken("not a frame"));
+            return Err(invalid("not a frame"));
         }
         let length = take_u32_le(input)?;
         take(input, length as usize)?;
@@ -85,13 +87,15 @@ fn begin(input: &mut Bytes) -> io::Result<Option<FrameDecoder>> {
     Ok(None)
 }
 
-const HEADER: usize = 6;
+/// Size of the headers that [`header`] returns.
+const HEADER_SIZE: usize = 6;
 
-/// Takes a frame's header off, behind the magic number, and makes another one for the decoder, whose window is within the limit.
-fn header(input: &mut Bytes) -> io::Result<[u8; HEADER]> {
+/// Consumes a frame header after the magic number and returns an equivalent header for the decoder, with the window limited to
+/// [`MAX_WINDOW`].
+fn header(input: &mut Bytes) -> io::Result<[u8; HEADER_SIZE]> {
     let descriptor = input.try_get_u8().map_err(|_| truncated())?;
     if descriptor & RESERVED != 0 {
-        return Err(broken("a frame of an unknown kind"));
+        return Err(invalid("a reserved bit of the frame header is set"));
     }
     let single = descriptor & SINGLE_SEGMENT != 0;
     let window = if single {
@@ -104,7 +108,7 @@ fn header(input: &mut Bytes) -> io::Result<[u8; HEADER]> {
         [0, 1, 2, 4][usize::from(descriptor & DICTIONARY_MASK)],
     )?;
     if dictionary.iter().any(|byte| *byte != 0) {
-        return Err(broken("a dictionary"));
+        return Err(invalid("dictionaries are not supported"));
     }
     let size = match descriptor >> 6 {
         0 => usize::from(single),
@@ -114,13 +118,13 @@ fn header(input: &mut Bytes) -> io::Result<[u8; HEADER]> {
     };
     let size = take(input, size)?;
     let window = window.unwrap_or_else(|| window_for(&size));
-    let window = window.min((WINDOW_LIMIT_LOG - WINDOW_LOG) << 3);
+    let window = window.min((MAX_WINDOW_LOG - MIN_WINDOW_LOG) << 3);
     let [a, b, c, d] = MAGIC.to_le_bytes();
     Ok([a, b, c, d, descriptor & CHECKSUM, window])
 }
 
-/// The window, as a header tells it, that a content of this size needs, which is given as a header tells it: a frame of a single segment
-/// tells no window, since it is all of its content.
+/// Returns the encoded window for an encoded content size. A frame of a single segment declares no window, because its window is its
+/// content.
 fn window_for(size: &[u8]) -> u8 {
     let mut bytes = [0; 8];
     bytes[..size.len()].copy_from_slice(size);
@@ -129,11 +133,11 @@ fn window_for(size: &[u8]) -> u8 {
         content = content.saturating_add(256);
     }
     let log = content
-        .clamp(1 << WINDOW_LOG, WINDOW_LIMIT)
+        .clamp(1 << MIN_WINDOW_LOG, MAX_WINDOW)
         .next_power_of_two()
         .trailing_zeros();
-    // Between 10 and 23.
-    (log as u8 - WINDOW_LOG) << 3
+    // `log` is between 10 and 23.
+    (log as u8 - MIN_WINDOW_LOG) << 3
 }
 
 pub(super) fn compress(input: &[u8], output: &mut Vec<u8>) {

@@ -30,7 +30,7 @@ impl Producer {
     pub(super) fn request_producer_id(&mut self, now: Instant) -> Result<(), Error> {
         if let Some(manager) = &self.transaction_manager {
             // The consumer requests the producer id of the transactions.
-            self.producer_id.identity = manager.transaction.identity();
+            self.producer_id.identity = manager.transaction.producer_identity();
             return Ok(());
         }
         if !self.settings.idempotent

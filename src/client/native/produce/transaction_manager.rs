@@ -64,7 +64,7 @@ impl Producer {
         {
             return;
         }
-        let Some((producer_id, epoch)) = manager.transaction.identity() else {
+        let Some((producer_id, epoch)) = manager.transaction.producer_identity() else {
             return;
         };
         let tag = RequestTag::FindCoordinator;
