@@ -266,7 +266,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::config::table::{DEFAULT_GROUP, DEFAULT_LOGGER, INPUT_GROUP, LOG_NAME};
+    use crate::config::table::{
+        AUTO_REBALANCE, DEFAULT_GROUP, DEFAULT_LOGGER, INPUT_GROUP, LOG_NAME, LOGGING_LEVEL, ROLE,
+        ZK_NODES,
+    };
     use crate::config::{Config, Role};
     use crate::properties::{Properties, undotted};
 
@@ -303,6 +306,38 @@ mod tests {
         let reference = reference();
         for name in names {
             assert!(reference.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    /// A placeholder without a value is a problem as soon as a property is read.
+    #[test]
+    fn every_property_is_read() {
+        for property in PROPERTIES {
+            let is_only_displayed = property.name == ZK_NODES.name
+                || property.audience == Audience::DataFlow
+                || property.name.ends_with(".producer.sync");
+            if is_only_displayed || property.name == LOGGING_LEVEL.name {
+                continue;
+            }
+            for name in [property.name].iter().chain(property.aliases) {
+                let mut arguments = vec![
+                    format!("--{name}=${{nowhere}}"),
+                    // The other properties of instances are read only with this one.
+                    format!("--{}=false", AUTO_REBALANCE.name),
+                ];
+                if let Some(prefix) = name.strip_suffix(".time-unit") {
+                    arguments.push(format!("--{prefix}.fixed-delay=1"));
+                }
+                for role in property.roles {
+                    let properties = Properties::of_arguments(&arguments);
+                    let given_role = (property.name != ROLE.name).then_some(*role);
+                    let problems = Config::read(&properties, given_role, &[]).unwrap_err();
+                    assert!(
+                        problems.iter().any(|problem| problem.property == *name),
+                        "{name}: {problems:?}"
+                    );
+                }
+            }
         }
     }
 
