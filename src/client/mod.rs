@@ -4,10 +4,10 @@
 //! |---|---|
 //! | `native` | our own, in pure Rust: the default |
 //! | `librdkafka` | the C library, for TLS and SASL (feature `librdkafka`) |
-//! | `kafka_rust` | the crate `kafka`, for brokers without authentication and without groups (feature `kafka`) |
+//! | `kafka` | the crate `kafka`, without group membership and idempotence (feature `kafka`; module `kafka_rust`) |
 //!
-//! The consumer thread owns a [`Consumer`], each producer thread a [`Producer`]. Both do all their work on the thread that calls them and
-//! block no longer than the timeout that they are given:
+//! The consumer thread owns a [`Consumer`], each producer thread a [`Producer`]. Neither is shared between threads, and `native` does all its
+//! work on the thread that calls it, blocking no longer than the timeout of the call. A record passes the seam in four steps:
 //!
 //! 1. [`Consumer::poll`] delivers records as borrowed views of the client's buffers ([`Polled`]).
 //! 2. The caller encodes each record into a [`Batch`], in the form that [`Producer::send`] puts on the wire.

@@ -49,6 +49,7 @@ impl PollBatch {
     }
 
     /// Returns the number of records that were handled.
+    #[inline]
     pub(super) fn records(&self) -> usize {
         self.records
     }

@@ -83,7 +83,7 @@ impl Fetcher {
         for fetch in &mut self.completed {
             fetch
                 .partitions
-                .retain(|records| self.positions.contains(records.partition));
+                .retain(|records| self.positions.get(records.partition).is_some());
         }
     }
 

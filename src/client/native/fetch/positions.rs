@@ -103,8 +103,8 @@ impl Positions {
         self.partitions.range(after).next().map(|(&next, _)| next)
     }
 
-    pub(super) fn contains(&self, partition: TopicPartition) -> bool {
-        self.partitions.contains_key(&partition)
+    pub(super) fn get(&self, partition: TopicPartition) -> Option<&Position> {
+        self.partitions.get(&partition)
     }
 
     pub(super) fn get_mut(&mut self, partition: TopicPartition) -> Option<&mut Position> {

@@ -87,9 +87,9 @@ impl Fetcher {
     }
 
     /// Returns whether the position of a partition is still the one that was requested.
-    fn is_current(&mut self, partition: TopicPartition, requested: &[NextOffset]) -> bool {
+    fn is_current(&self, partition: TopicPartition, requested: &[NextOffset]) -> bool {
         let requested = requested.iter().find(|(other, _)| *other == partition);
-        let position = self.positions.get_mut(partition);
+        let position = self.positions.get(partition);
         position.is_some_and(|position| {
             position.state == PositionState::Fetching
                 && requested.is_some_and(|&(_, offset)| offset == position.next)
@@ -148,7 +148,7 @@ impl Fetcher {
             | ResponseError::KafkaStorageError
             | ResponseError::OffsetNotAvailable => {
                 metadata.request_update();
-                let position = self.positions.get_mut(partition);
+                let position = self.positions.get(partition);
                 // The first of these errors is normal after a leader election or the creation of a topic, so it is no warning.
                 if position.is_some_and(|position| position.failures == 0) {
                     log::debug!(
