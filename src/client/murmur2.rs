@@ -10,7 +10,7 @@ pub(crate) fn partition(key: &[u8], partitions: i32) -> i32 {
 
 fn murmur2(data: &[u8]) -> i32 {
     const M: u32 = 0x5bd1_e995;
-    // As in Java, the length is taken modulo 2^32.
+    // The length is, like in Java, taken modulo 2^32.
     let mut hash = 0x9747_b28c ^ (data.len() as u32);
     let mut words = data.chunks_exact(4);
     for word in words.by_ref() {

@@ -15,7 +15,7 @@ use crate::topic_partition::NextOffset;
 pub(super) enum TransactionState {
     /// Records are dispatched.
     Open,
-    /// No more records are dispatched; those in flight are being delivered.
+    /// Dispatching has stopped; records in flight are being delivered.
     Ending,
     /// Everything is delivered and the commit is in flight.
     Committing,

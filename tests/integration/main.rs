@@ -19,6 +19,7 @@ mod demo;
 mod dependencies;
 mod faults;
 mod guarantees;
+mod language;
 mod process;
 mod roles;
 mod routing;

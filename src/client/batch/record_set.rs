@@ -30,7 +30,7 @@ pub(crate) struct RecordSet {
     pub(super) sources: SourceOffsets,
 }
 
-/// Where a record was read.
+/// Origin of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// Input partition.
@@ -46,7 +46,7 @@ pub(crate) struct Origin {
 pub(crate) struct OutgoingRecord<'a> {
     /// Topic to write to.
     pub(crate) output: OutputTopic,
-    /// Where the record was read.
+    /// Origin of the record.
     pub(crate) origin: Origin,
     /// The key as it was read.
     pub(crate) key: Option<&'a [u8]>,

@@ -1,4 +1,4 @@
-//! Where the records of a record set were read: partition, offset and timestamp type of each.
+//! Origins of the records of a record set: partition, offset and timestamp type of each.
 
 use std::ops::Range;
 
