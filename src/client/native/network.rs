@@ -201,9 +201,8 @@ impl<T> Network<T> {
     ) {
         let connection = self.nodes.get_mut(&node);
         let connection = connection.and_then(|connection| connection.connection.as_mut());
-        let Some((connection, version)) = connection
-            .and_then(|connection| Some((connection.version::<R>()?, connection)))
-            .map(|(version, connection)| (connection, version))
+        let Some((version, connection)) =
+            connection.and_then(|connection| Some((connection.version::<R>()?, connection)))
         else {
             self.events.push_back(NetworkEvent::Disconnected(vec![tag]));
             return;
