@@ -52,7 +52,7 @@ const PRINTED_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Error> {
     let broker = EmbeddedBroker::start(&TOPICS)?;
     let config = config(&broker, given)?;
-    let cluster = config.cluster.clone();
+    let client_settings = config.client_settings.clone();
     let started = Instant::now();
     let service = Service::start(config)?;
     let address = format!("http://127.0.0.1:{}/actuator/health", service.port());
@@ -66,35 +66,21 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
     };
     let [input, even, odd, _] = TOPICS;
     let mut threads = vec![
-        loggers.start(&cluster, "even-logger", even, EVEN_COLOUR)?,
-        loggers.start(&cluster, "odd-logger", odd, ODD_COLOUR)?,
+        loggers.start(&client_settings, "even-logger", even, EVEN_COLOUR)?,
+        loggers.start(&client_settings, "odd-logger", odd, ODD_COLOUR)?,
     ];
     let source = Arc::new(Health::default());
     // The time source stops with the router, not with the loggers, because nothing routes what it would send later.
     let stop = service.stop().clone();
     threads.push(start_time(
         settings,
-        cluster,
+        client_settings,
         input,
         &source,
         stop,
         &loggers.events,
     )?);
-    let end = {
-        let (count, health, stop) = (settings.count, loggers.health.clone(), loggers.stop.clone());
-        let events = loggers.events.clone();
-        move || {
-            while !stop.is_set()
-                && count
-                    .is_none_or(|count| health.counters().total().count(Outcome::Printed) < count)
-            {
-                std::thread::sleep(POLL);
-            }
-            let _ = events.try_send(ThreadEvent::StopRequested("all timestamps are routed"));
-            Ok(())
-        }
-    };
-    threads.push(thread::spawn("demo-end", loggers.events.clone(), end)?);
+    threads.push(loggers.start_end(settings.count)?);
 
     let router = service.health().clone();
     let routed = service.run();
@@ -108,16 +94,21 @@ pub(crate) fn run(settings: &DemoSettings, given: Vec<String>) -> Result<(), Err
     loggers.stop.begin(until);
     let threads = threads.into_iter().map(Running::join);
     let ended = threads.fold(Ok(()), Result::and);
-    let seconds = started.elapsed().as_secs_f64();
-    let sent = source.sent.load(Relaxed);
+    let summary = summary(source.sent.load(Relaxed), started.elapsed(), even, odd);
+    let _ = write_line(&mut io::stdout(), &summary, "");
+    routed.and(ended)
+}
+
+/// Returns the last line of the demo.
+fn summary(sent: u64, elapsed: Duration, even: u64, odd: u64) -> String {
+    let seconds = elapsed.as_secs_f64();
     let mut summary = format!(
         "{sent} timestamps sent in {seconds:.1} s, {even} routed to evenDest, {odd} to oddDest"
     );
     if sent > even + odd {
         summary.push_str(&format!(", {} not routed", sent - even - odd));
     }
-    let _ = write_line(&mut io::stdout(), &summary, "");
-    routed.and(ended)
+    summary
 }
 
 /// Reads the configuration of the recipe's deployment from the same arguments that Data Flow passes, and starts the logger. The arguments of
@@ -159,9 +150,25 @@ struct Loggers {
 }
 
 impl Loggers {
+    /// Starts the thread that requests a stop when `count` records are printed.
+    fn start_end(&self, count: Option<u64>) -> Result<Running, Error> {
+        let (health, stop, events) = (self.health.clone(), self.stop.clone(), self.events.clone());
+        thread::spawn("demo-end", self.events.clone(), move || {
+            let is_complete = || {
+                let printed = health.counters().total().count(Outcome::Printed);
+                count.is_some_and(|count| printed >= count)
+            };
+            while !stop.is_set() && !is_complete() {
+                std::thread::sleep(POLL);
+            }
+            let _ = events.try_send(ThreadEvent::StopRequested("all timestamps are routed"));
+            Ok(())
+        })
+    }
+
     fn start(
         &self,
-        cluster: &ClientSettings,
+        client_settings: &ClientSettings,
         name: &'static str,
         topic: &str,
         colour: &'static str,
@@ -179,7 +186,11 @@ impl Loggers {
             level: Level::Info,
             expression: Expression::default(),
         };
-        let (cluster, health, stop) = (cluster.clone(), self.health.clone(), self.stop.clone());
+        let (client_settings, health, stop) = (
+            client_settings.clone(),
+            self.health.clone(),
+            self.stop.clone(),
+        );
         let colour = if io::stdout().is_terminal() {
             colour
         } else {
@@ -192,7 +203,7 @@ impl Loggers {
             let _ = write_line(lines, &line, colour);
         };
         thread::spawn(name, self.events.clone(), move || {
-            roles::log::run::<Librdkafka>(&cluster, &settings, line, &health, &stop)
+            roles::log::run::<Librdkafka>(&client_settings, &settings, line, &health, &stop)
         })
     }
 }
@@ -200,7 +211,7 @@ impl Loggers {
 /// Starts the time source: the role `time` at the rate of the demo.
 fn start_time(
     settings: &DemoSettings,
-    cluster: ClientSettings,
+    client_settings: ClientSettings,
     topic: &str,
     health: &Arc<Health>,
     stop: Stop,
@@ -217,7 +228,7 @@ fn start_time(
         producer: ProducerSettings::default(),
     };
     thread::spawn("time", events.clone(), move || {
-        roles::time::run::<Librdkafka>(&cluster, &settings, limit, &health, &stop)
+        roles::time::run::<Librdkafka>(&client_settings, &settings, limit, &health, &stop)
     })
 }
 

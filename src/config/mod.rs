@@ -32,7 +32,7 @@ use crate::expression::Expression;
 pub(crate) struct Config {
     pub(crate) client: ClientKind,
     /// Settings that all Kafka clients of the program share: brokers, connections, creation of topics, memory.
-    pub(crate) cluster: ClientSettings,
+    pub(crate) client_settings: ClientSettings,
     /// The role, with its settings.
     pub(crate) role: Role,
     pub(crate) actuator: ActuatorSettings,

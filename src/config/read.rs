@@ -58,7 +58,7 @@ fn config(reader: &mut Reader<'_>, role: Option<RoleName>, arguments: &[String])
     }
     let brokers = brokers(reader);
     let info = info(reader, &role, &brokers, arguments);
-    let cluster = ClientSettings {
+    let client_settings = ClientSettings {
         brokers,
         topics: topic_settings(reader),
         connection: connection_settings(reader, &settings),
@@ -68,7 +68,7 @@ fn config(reader: &mut Reader<'_>, role: Option<RoleName>, arguments: &[String])
     validate(reader, &settings);
     Config {
         client,
-        cluster,
+        client_settings,
         role,
         actuator: actuator(reader),
         info,

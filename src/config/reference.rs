@@ -375,7 +375,7 @@ mod tests {
             router.input.consumer.librdkafka.clear();
             router.even_producer.librdkafka.clear();
             router.odd_producer.librdkafka.clear();
-            config.cluster.librdkafka.clear();
+            config.client_settings.librdkafka.clear();
             config
         };
         let without = read(&[]);

@@ -67,7 +67,7 @@ fn check_problems(arguments: &[&str], expected: &[(&str, &str)]) {
 fn the_recipe() {
     let (config, warnings) = read(&RECIPE).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
-    assert_eq!(config.cluster.brokers, ["localhost:9092"]);
+    assert_eq!(config.client_settings.brokers, ["localhost:9092"]);
     assert_eq!(
         router(config.clone()),
         RouterSettings {
@@ -87,7 +87,7 @@ fn the_recipe() {
         }
     );
     assert_eq!(
-        config.cluster.topics,
+        config.client_settings.topics,
         TopicSettings {
             auto_create: true,
             min_partition_count: 1,
@@ -114,7 +114,7 @@ fn arguments_of_a_real_data_flow() {
     );
     let (config, warnings) = Config::read(&properties, None, &[]).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
-    assert_eq!(config.cluster.brokers, ["127.0.0.1:9092"]);
+    assert_eq!(config.client_settings.brokers, ["127.0.0.1:9092"]);
     assert_eq!(config.actuator.port, 19548);
     assert_eq!(config.info.app_guid, "timeStampStream.python-router-v2-0");
     assert_eq!(
@@ -232,28 +232,28 @@ fn brokers() {
         |list: &[&str]| -> Vec<String> { list.iter().map(|&broker| broker.to_owned()).collect() };
     check(
         &[&brokers("a")],
-        |config| config.cluster.brokers,
+        |config| config.client_settings.brokers,
         list(&["a:9092"]),
     );
     check(
         &[&brokers("a:1, b:2 ,PLAINTEXT://c,plaintext://d:3")],
-        |config| config.cluster.brokers,
+        |config| config.client_settings.brokers,
         list(&["a:1", "b:2", "c:9092", "d:3"]),
     );
     check(
         &[&brokers("'a:1,b'")],
-        |config| config.cluster.brokers,
+        |config| config.client_settings.brokers,
         list(&["a:1", "b:9092"]),
     );
     check(
         &[&brokers("[::1]:1,[::1],::1")],
-        |config| config.cluster.brokers,
+        |config| config.client_settings.brokers,
         list(&["[::1]:1", "[::1]:9092", "[::1]:9092"]),
     );
     let port = "--spring.cloud.stream.kafka.binder.default-broker-port=7";
     check(
         &[port, &brokers("a,b:8")],
-        |config| config.cluster.brokers,
+        |config| config.client_settings.brokers,
         list(&["a:7", "b:8"]),
     );
     let name = "spring.cloud.stream.kafka.binder.brokers";

@@ -23,7 +23,7 @@ const MAX_BUFFERED: usize = 256 * 1024;
 
 /// Body of the thread. Runs until a stop is requested, or fails. `line` formats the line for the text of a record.
 pub(crate) fn run<C: Client>(
-    cluster: &ClientSettings,
+    client_settings: &ClientSettings,
     settings: &LogSettings,
     line: impl Fn(&mut Vec<u8>, &str),
     health: &Health,
@@ -33,7 +33,7 @@ pub(crate) fn run<C: Client>(
         inputs: settings.input.topics.clone(),
         outputs: Vec::new(),
     };
-    let consumer = C::consumer(cluster, &settings.input, &topics, None)?;
+    let consumer = C::consumer(client_settings, &settings.input, &topics, None)?;
     let printer = Printer {
         settings,
         topics: &topics,
@@ -45,7 +45,7 @@ pub(crate) fn run<C: Client>(
     let group = &settings.input.group;
     consumer::run(
         consumer,
-        ConsumerChannels::closed(C::bounds(cluster)),
+        ConsumerChannels::closed(C::bounds(client_settings)),
         printer,
         group,
         &topics,

@@ -36,7 +36,7 @@ const PENDING_BYTES: usize = 512 * 1024;
 
 /// Body of the thread. Runs until a stop is requested, or fails. It sends at most `limit` timestamps.
 pub(crate) fn run<C: Client>(
-    cluster: &ClientSettings,
+    client_settings: &ClientSettings,
     settings: &TimeSettings,
     limit: Option<u64>,
     health: &Health,
@@ -46,7 +46,7 @@ pub(crate) fn run<C: Client>(
         inputs: Vec::new(),
         outputs: vec![settings.output.clone()],
     };
-    let producer = C::producer(cluster, &settings.producer, &topics, "time", None)?;
+    let producer = C::producer(client_settings, &settings.producer, &topics, "time", None)?;
     send(producer, settings, limit, health, stop)
 }
 

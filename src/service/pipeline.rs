@@ -10,8 +10,8 @@ use crate::client::KafkaRust;
 #[cfg(feature = "librdkafka")]
 use crate::client::Librdkafka;
 use crate::client::settings::{ClientSettings, ProducerSettings};
-use crate::client::{Batch, Client, Native, Transaction};
-use crate::config::{ClientKind, Config, Role, RouterSettings};
+use crate::client::{Client, Native, Topics, Transaction};
+use crate::config::{ClientKind, Config, Invalid, Role, RouterSettings};
 use crate::consumer::{self, ConsumerChannels};
 use crate::destinations;
 use crate::error::Error;
@@ -56,7 +56,8 @@ fn start_pipeline<C: Client>(
     stop: &Stop,
     events: &Sender<ThreadEvent>,
 ) -> Result<Vec<Running>, Error> {
-    let (health, stop, cluster) = (health.clone(), stop.clone(), config.cluster.clone());
+    let (health, stop, client_settings) =
+        (health.clone(), stop.clone(), config.client_settings.clone());
     match config.role.clone() {
         Role::Router(settings) => {
             let transaction = settings
@@ -64,10 +65,18 @@ fn start_pipeline<C: Client>(
                 .as_ref()
                 .zip(transactional_id)
                 .map(|(settings, id)| Arc::new(Transaction::new(id, settings.timeout)));
-            start_router::<C>(&cluster, *settings, transaction, &health, &stop, events)
+            start_router::<C>(
+                &client_settings,
+                *settings,
+                transaction,
+                &health,
+                &stop,
+                events,
+            )
         }
         Role::Time(settings) => {
-            let body = move || roles::time::run::<C>(&cluster, &settings, None, &health, &stop);
+            let body =
+                move || roles::time::run::<C>(&client_settings, &settings, None, &health, &stop);
             Ok(vec![thread::spawn("time", events.clone(), body)?])
         }
         Role::Log(settings) => {
@@ -81,7 +90,7 @@ fn start_pipeline<C: Client>(
                 let line = |lines: &mut Vec<u8>, text: &str| {
                     logger::append(lines, &settings.name, settings.level, text);
                 };
-                roles::log::run::<C>(&cluster, &settings, line, &health, &stop)
+                roles::log::run::<C>(&client_settings, &settings, line, &health, &stop)
             };
             Ok(vec![thread::spawn("consumer", events.clone(), body)?])
         }
@@ -90,21 +99,24 @@ fn start_pipeline<C: Client>(
 
 /// Starts the threads of the router, producers first, so that the consumer never sends to a channel without a receiver.
 fn start_router<C: Client>(
-    cluster: &ClientSettings,
+    client_settings: &ClientSettings,
     settings: RouterSettings,
     transaction: Option<Arc<Transaction>>,
     health: &Arc<Health>,
     stop: &Stop,
     events: &Sender<ThreadEvent>,
 ) -> Result<Vec<Running>, Error> {
-    let topics = Arc::new(destinations::topics(&settings));
-    let bounds = C::bounds(cluster);
+    let context = Context {
+        client_settings: client_settings.clone(),
+        topics: Arc::new(destinations::topics(&settings)),
+        transaction,
+        health: health.clone(),
+        stop: stop.clone(),
+        events: events.clone(),
+    };
+    let bounds = C::bounds(client_settings);
     let (to_consumer, delivered) = bounded(bounds.batches());
-    let mut running = Vec::new();
-    let mut start_producer = |output: Output,
-                              name: &'static str,
-                              producer_settings: &ProducerSettings|
-     -> Result<Sender<Batch>, Error> {
+    let producer = |output, name, producer_settings| {
         let (sender, batches) = bounded(bounds.poll_batches);
         let channels = ProducerChannels {
             output,
@@ -112,25 +124,16 @@ fn start_router<C: Client>(
             batches,
             delivered: to_consumer.clone(),
         };
-        let (cluster, invalid) = (cluster.clone(), settings.invalid.clone());
-        let producer_settings = producer_settings.clone();
-        let (topics, health, stop) = (topics.clone(), health.clone(), stop.clone());
-        let transaction = transaction.clone();
-        let body = move || {
-            let producer = C::producer(
-                &cluster,
-                &producer_settings,
-                &topics,
-                name,
-                transaction.as_ref(),
-            )?;
-            producer::run(producer, &channels, &invalid, &topics, &health, &stop)
-        };
-        running.push(thread::spawn(name, events.clone(), body)?);
-        Ok(sender)
+        let running = start_producer::<C>(
+            context.clone(),
+            channels,
+            producer_settings,
+            &settings.invalid,
+        );
+        Ok::<_, Error>((sender, running?))
     };
-    let even = start_producer(Output::Even, "producer-even", &settings.even_producer)?;
-    let odd = start_producer(Output::Odd, "producer-odd", &settings.odd_producer)?;
+    let (even, even_thread) = producer(Output::Even, "producer-even", &settings.even_producer)?;
+    let (odd, odd_thread) = producer(Output::Odd, "producer-odd", &settings.odd_producer)?;
     // The channel of delivered batches closes when both producers have ended, so this thread must not keep a sender.
     drop(to_consumer);
     let channels = ConsumerChannels {
@@ -138,24 +141,78 @@ fn start_router<C: Client>(
         odd,
         delivered,
         bounds,
-        is_transactional: transaction.is_some(),
+        is_transactional: context.transaction.is_some(),
     };
-    let (cluster, health, stop) = (cluster.clone(), health.clone(), stop.clone());
-    let body = move || {
-        let consumer = C::consumer(&cluster, &settings.input, &topics, transaction.as_ref())?;
-        let router = Router::new(&topics, &settings.invalid, bounds.poll_batch_bytes);
+    let consumer_thread = start_consumer::<C>(context, channels, settings)?;
+    Ok(vec![even_thread, odd_thread, consumer_thread])
+}
+
+/// Values that the threads of a router share.
+#[derive(Clone)]
+struct Context {
+    client_settings: ClientSettings,
+    topics: Arc<Topics>,
+    /// The transaction of a router with exactly once.
+    transaction: Option<Arc<Transaction>>,
+    health: Arc<Health>,
+    stop: Stop,
+    events: Sender<ThreadEvent>,
+}
+
+/// Starts the producer thread that `channels` names.
+fn start_producer<C: Client>(
+    context: Context,
+    channels: ProducerChannels,
+    settings: &ProducerSettings,
+    invalid: &Invalid,
+) -> Result<Running, Error> {
+    let (settings, invalid) = (settings.clone(), invalid.clone());
+    let (name, events) = (channels.name, context.events.clone());
+    thread::spawn(name, events, move || {
+        let producer = C::producer(
+            &context.client_settings,
+            &settings,
+            &context.topics,
+            name,
+            context.transaction.as_ref(),
+        )?;
+        producer::run(
+            producer,
+            &channels,
+            &invalid,
+            &context.topics,
+            &context.health,
+            &context.stop,
+        )
+    })
+}
+
+/// Starts the consumer thread of a router.
+fn start_consumer<C: Client>(
+    context: Context,
+    channels: ConsumerChannels,
+    settings: RouterSettings,
+) -> Result<Running, Error> {
+    let events = context.events.clone();
+    thread::spawn("consumer", events, move || {
+        let (topics, poll_batch_bytes) = (&context.topics, channels.bounds.poll_batch_bytes);
+        let consumer = C::consumer(
+            &context.client_settings,
+            &settings.input,
+            topics,
+            context.transaction.as_ref(),
+        )?;
+        let router = Router::new(topics, &settings.invalid, poll_batch_bytes);
         consumer::run(
             consumer,
             channels,
             router,
             &settings.input.group,
-            &topics,
-            &health,
-            &stop,
+            topics,
+            &context.health,
+            &context.stop,
         )
-    };
-    running.push(thread::spawn("consumer", events.clone(), body)?);
-    Ok(running)
+    })
 }
 
 /// Returns the transactional id of this process, or `None` if the role does not write in transactions.

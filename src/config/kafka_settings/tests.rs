@@ -104,7 +104,7 @@ fn check_connection(arguments: &[&str], change: impl Fn(&mut ConnectionSettings)
     change(&mut expected);
     check(
         arguments,
-        |config| config.cluster.connection.clone(),
+        |config| config.client_settings.connection.clone(),
         expected,
     );
 }
@@ -148,8 +148,16 @@ fn defaults_are_kafkas() {
     check_consumer(&[], |_| ());
     check_producer(&[], |_| ());
     check_connection(&[], |_| ());
-    check(&[], |config| config.cluster.memory, 16 * 1024 * 1024);
-    check(&[], |config| config.cluster.librdkafka.clone(), Vec::new());
+    check(
+        &[],
+        |config| config.client_settings.memory,
+        16 * 1024 * 1024,
+    );
+    check(
+        &[],
+        |config| config.client_settings.librdkafka.clone(),
+        Vec::new(),
+    );
 }
 
 #[test]
@@ -444,7 +452,7 @@ fn sizes() {
         ("1GB", 1024 * MEGABYTE),
     ] {
         let given = format!("parity-router.memory={given}");
-        check(&[&given], |config| config.cluster.memory, bytes);
+        check(&[&given], |config| config.client_settings.memory, bytes);
     }
     for bad in [
         "",
@@ -788,7 +796,7 @@ mod librdkafka {
         .unwrap();
         assert_eq!(warnings, Vec::<String>::new());
         assert_eq!(
-            config.cluster.librdkafka,
+            config.client_settings.librdkafka,
             pairs(&[
                 ("client.rack", "r"),
                 ("sasl.password", " p "),
