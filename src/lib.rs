@@ -29,7 +29,7 @@
 //!
 //! 1. A broker returns record batches; the client checks, decompresses and walks them (`client/native/fetch`).
 //! 2. `consumer` polls and gets each record as a borrowed view of the response's bytes.
-//! 3. The handler of the role (`roles/router`) applies the rule (`route`) and appends the record to the [`Batch`](client::Batch) of its output,
+//! 3. The handler of the role (`roles/router`) applies the rule (`route`) and appends the record to the `Batch` of its output,
 //!    in the form in which it goes over the wire (`client/batch`, `client/records`). Nothing here allocates or makes a system call per record.
 //! 4. All records of one poll are a *poll batch*: at most one batch for each output. The batches go to the producer threads by channel.
 //! 5. `producer-even` or `producer-odd` sends the batch and waits for the acknowledgement of all in-sync replicas (`client/native/produce`).
