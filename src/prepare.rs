@@ -19,19 +19,22 @@ pub(crate) fn prepare(
     let (mut back_off, longest) = PREPARE_BACKOFF;
     let mut logged = String::new();
     while !stop.is_set() {
-        match attempt() {
+        let reason = match attempt() {
             Ok(()) => {
                 health.available();
                 return Ok(());
             }
             Err(NotReady::Failed(error)) => return Err(error.into()),
-            Err(NotReady::Waiting(reason)) => {
-                if reason != logged {
-                    log::warn!("waiting: {reason}");
-                    health.unavailable(&reason);
-                    logged = reason;
-                }
-            }
+            Err(NotReady::Waiting(reason)) => reason,
+            Err(NotReady::MissingTopics(topics)) => format!(
+                "missing topics: {}; spring.cloud.stream.kafka.binder.autoCreateTopics=false",
+                topics.join(", ")
+            ),
+        };
+        if reason != logged {
+            log::warn!("waiting: {reason}");
+            health.unavailable(&reason);
+            logged = reason;
         }
         let until = Instant::now() + back_off;
         while !stop.is_set() && Instant::now() < until {

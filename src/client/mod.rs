@@ -149,8 +149,11 @@ pub(crate) enum ConsumerEvent {
 /// The reason why a client is not ready.
 #[derive(Debug)]
 pub(crate) enum NotReady {
-    /// A retry can succeed: no broker is available, or a topic does not exist yet that the router must not create.
+    /// A retry can succeed, for example because no broker is available.
     Waiting(String),
+    /// These topics do not exist, and [`TopicSettings::auto_create`](settings::TopicSettings::auto_create) is off. A retry succeeds once
+    /// they are created.
+    MissingTopics(Vec<String>),
     /// A retry cannot succeed.
     Failed(Error),
 }

@@ -42,12 +42,9 @@ pub(super) fn check_topics(
             .load_metadata_all()
             .map_err(|error| NotReady::Waiting(describe(&error)))?;
         let missing = all.iter().filter(|topic| !client.topics().contains(topic));
-        let missing: Vec<&str> = missing.copied().collect();
+        let missing: Vec<String> = missing.map(|&topic| topic.to_owned()).collect();
         if !missing.is_empty() {
-            return Err(NotReady::Waiting(format!(
-                "missing topics: {}; spring.cloud.stream.kafka.binder.autoCreateTopics=false",
-                missing.join(", ")
-            )));
+            return Err(NotReady::MissingTopics(missing));
         }
     }
     client

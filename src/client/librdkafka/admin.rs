@@ -35,8 +35,7 @@ pub(super) fn ensure_topics<C: ClientContext>(
             None => missing.push(topic),
             Some(count) if i64::from(settings.min_partition_count) > count as i64 => {
                 log::warn!(
-                    "topic {topic} has {count} partitions, fewer than \
-                     spring.cloud.stream.kafka.binder.minPartitionCount={}; the topic is not changed",
+                    "topic {topic} has {count} partitions, fewer than the configured minimum of {}; the topic is not changed",
                     settings.min_partition_count
                 );
             }
@@ -47,10 +46,9 @@ pub(super) fn ensure_topics<C: ClientContext>(
         return Ok(());
     }
     if !settings.auto_create {
-        return Err(NotReady::Waiting(format!(
-            "missing topics: {}; spring.cloud.stream.kafka.binder.autoCreateTopics=false",
-            missing.join(", ")
-        )));
+        return Err(NotReady::MissingTopics(
+            missing.into_iter().map(str::to_owned).collect(),
+        ));
     }
     create(config, &missing, settings)?;
     let deadline = Instant::now() + LEADER_TIMEOUT;

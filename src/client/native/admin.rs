@@ -42,10 +42,9 @@ pub(super) fn provision<T: Copy + PartialEq>(
         return Ok(());
     }
     if !settings.auto_create {
-        return Err(waiting(format!(
-            "missing topics: {}; spring.cloud.stream.kafka.binder.autoCreateTopics=false",
-            missing.join(", ")
-        )));
+        return Err(NotReady::MissingTopics(
+            missing.into_iter().map(str::to_owned).collect(),
+        ));
     }
     create(network, metadata, tag, &missing, settings)?;
     let deadline = Instant::now() + LEADER_TIMEOUT;
@@ -94,8 +93,7 @@ fn missing_topics<'a>(
         let partitions = topic.leaders.len();
         if i64::from(settings.min_partition_count) > partitions as i64 {
             log::warn!(
-                "topic {name} has {partitions} partitions, fewer than \
-                 spring.cloud.stream.kafka.binder.minPartitionCount={}; the topic is not changed",
+                "topic {name} has {partitions} partitions, fewer than the configured minimum of {}; the topic is not changed",
                 settings.min_partition_count
             );
         }
@@ -170,8 +168,8 @@ fn create<T: Copy + PartialEq>(
         .map_err(failed)?;
     if version < 4 && settings.replication_factor < 0 {
         return Err(failed(
-            "the broker does not support a default replication factor, which requires Kafka 2.4 (KIP-464): set \
-             spring.cloud.stream.kafka.binder.replicationFactor"
+            "the broker does not support a default replication factor, which requires Kafka 2.4 (KIP-464); \
+             configure a replication factor"
                 .to_owned(),
         ));
     }
