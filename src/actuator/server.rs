@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::connection::{Connection, Handler};
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, more_suppressed};
 
 /// Most connections at a time: some probes, Data Flow and people, the rest for clients that are stuck. With 16 KiB of request and 4 KiB of
 /// response each they occupy at most 1.3 MiB.
@@ -186,7 +186,8 @@ impl Server<'_> {
     fn warn(&mut self, error: &io::Error) {
         if let Some(suppressed) = self.warnings.admit(Instant::now()) {
             log::warn!(
-                "actuator: cannot accept connections: {error}, retrying every {MAX_WAIT:?}; {suppressed} similar warnings suppressed"
+                "actuator: cannot accept connections: {error}, retrying every {MAX_WAIT:?}{}",
+                more_suppressed(suppressed)
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The seam: what the router needs of a Kafka client. Everything above this module works with any of the clients below it.
+//! The seam: the interface of a Kafka client to the threads that use it. Everything above this module works with any of the clients below it.
 //!
 //! | client | what it is |
 //! |---|---|

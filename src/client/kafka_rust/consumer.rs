@@ -15,7 +15,7 @@ use crate::client::Error;
 use crate::client::Topics;
 use crate::client::settings::{ClientSettings, GroupId, StartOffset, Subscription};
 use crate::client::{ConsumerEvent, NotReady, Polled, Record};
-use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::throttle::{Throttle, WARNING_INTERVAL, more_suppressed};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// Initial `max_bytes` of a partition in a fetch. Fetch version 0 returns no record at all if the next one is larger, so the limit is doubled
@@ -183,11 +183,12 @@ impl Consumer {
                 };
                 if let Some(suppressed) = self.warnings.admit(Instant::now()) {
                     log::warn!(
-                        "fetch {}-{} at offset {} failed: {}, {next_step} ({suppressed} more like this since the last line)",
+                        "fetch {}-{} at offset {} failed: {}, {next_step}{}",
                         topic.topic(),
                         key.partition,
                         position.next,
-                        describe(&error)
+                        describe(&error),
+                        more_suppressed(suppressed)
                     );
                 }
                 if matches!(*error, KafkaError::Kafka(KafkaCode::OffsetOutOfRange)) {

@@ -13,7 +13,7 @@ use crate::client::Topics;
 use crate::client::batch::{OutgoingRecord, RecordLocation, RefusalReason};
 use crate::client::settings::ClientSettings;
 use crate::client::{Batch, NotReady, murmur2};
-use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::throttle::{Throttle, WARNING_INTERVAL, more_suppressed};
 
 /// How long the broker waits until all in-sync replicas have a batch; Kafka's default of `request.timeout.ms`.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -252,8 +252,9 @@ impl crate::client::Producer for Producer {
             Err(error) => {
                 if let Some(suppressed) = self.warnings.admit(Instant::now()) {
                     log::warn!(
-                        "produce failed: {}, retrying with a new connection ({suppressed} more like this since the last line)",
-                        describe(&error)
+                        "produce failed: {}, retrying with a new connection{}",
+                        describe(&error),
+                        more_suppressed(suppressed)
                     );
                 }
                 self.client = None;

@@ -21,7 +21,7 @@ use crate::client::settings::{
     ClientSettings, GroupId, Isolation, StartOffset, Subscription, TopicSettings,
 };
 use crate::client::{ConsumerEvent, NotReady, Polled, Record, Timestamp};
-use crate::throttle::{Throttle, WARNING_INTERVAL};
+use crate::throttle::{Throttle, WARNING_INTERVAL, more_suppressed};
 use crate::topic_partition::{NextOffset, TopicPartition};
 
 /// Interval of metadata requests while no broker is available. librdkafka reports only the loss of the brokers, not their return.
@@ -126,7 +126,8 @@ impl Consumer {
             error => {
                 if let Some(suppressed) = self.warnings.admit(Instant::now()) {
                     log::warn!(
-                        "consume failed: {error}, retrying ({suppressed} more like this since the last line)"
+                        "consume failed: {error}, retrying{}",
+                        more_suppressed(suppressed)
                     );
                 }
             }

@@ -169,7 +169,7 @@ fn create<T: Copy + PartialEq>(
     if version < 4 && settings.replication_factor < 0 {
         return Err(failed(
             "the broker does not support a default replication factor, which requires Kafka 2.4 (KIP-464); \
-             configure a replication factor"
+             configure the replication factor of new topics"
                 .to_owned(),
         ));
     }

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use super::{Bounds, Client, Error, Topics, Transaction};
 use crate::client::settings::{ClientSettings, ProducerSettings, Subscription};
 
-/// Shares of `parity-router.memory`, in sixteenths of it:
+/// Shares of the client's memory (`ClientSettings::memory`), in sixteenths of it:
 ///
 /// | share | use |
 /// |---|---|

@@ -175,7 +175,7 @@ impl PartitionRecords {
                     return Err(UnreadableBatch {
                         reason: format!(
                             "message format v{magic} (before Kafka 0.11) is not supported by the client \"native\"; \
-                             set parity-router.client=librdkafka, which the default build includes"
+                             the client \"librdkafka\" reads it"
                         ),
                         is_permanent: true,
                     });

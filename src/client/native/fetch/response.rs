@@ -117,8 +117,8 @@ impl Fetcher {
         Some(records)
     }
 
-    /// Handles an error of a partition in a response to Fetch, ListOffsets or OffsetFetch: the request is retried, except if the router is
-    /// not authorized.
+    /// Handles an error of a partition in a response to Fetch, ListOffsets or OffsetFetch: the request is retried, unless the client
+    /// is not authorized.
     pub(in crate::client::native) fn handle_error<T>(
         &mut self,
         network: &Network<T>,
