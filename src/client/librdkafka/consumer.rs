@@ -135,6 +135,15 @@ impl Consumer {
         Ok(())
     }
 
+    /// Requests metadata, to find out whether a broker is available again.
+    fn probe_broker(&mut self) {
+        let topic = self.topics.inputs.first().map(String::as_str);
+        match self.consumer.fetch_metadata(topic, RESPONSE_TIMEOUT) {
+            Ok(_) => self.mark_available(),
+            Err(_) => self.mark_unavailable(),
+        }
+    }
+
     /// Adds the reason of the last failed connection: metadata requests fail with "transport failure", and only the error callback gets a cause
     /// such as an expired certificate.
     fn explain(&self, failure: NotReady) -> NotReady {
@@ -296,13 +305,7 @@ impl crate::client::Consumer for Consumer {
         if has_records {
             self.mark_available();
         } else if self.probe_at.is_some_and(|at| at <= Instant::now()) {
-            match self.consumer.fetch_metadata(
-                self.topics.inputs.first().map(String::as_str),
-                RESPONSE_TIMEOUT,
-            ) {
-                Ok(_) => self.mark_available(),
-                Err(_) => self.mark_unavailable(),
-            }
+            self.probe_broker();
         }
         self.check_commit();
         Ok(())

@@ -12,6 +12,11 @@ use super::backoff::Backoff;
 use super::network::{Network, Node};
 use super::request::topic_name;
 
+/// Failures in a row of a partition, because its leader is unknown or has moved, before they are logged as a warning. The first ones are
+/// normal after a leader election or the creation of a topic: on a busy machine a broker can announce a leader before that knows that it
+/// leads. With the default back-off, three failures take about 0.7 s.
+pub(super) const EXPECTED_LEADER_FAILURES: u32 = 3;
+
 /// The latest metadata, and the state of its updates.
 #[derive(Debug)]
 pub(super) struct Metadata {

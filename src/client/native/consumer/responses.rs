@@ -16,7 +16,7 @@ use crate::client::native::network::Node;
 use crate::client::native::protocol::DecodeError;
 use crate::client::native::response::Response;
 use crate::client::native::transaction_committer::TransactionRequest;
-use crate::client::native::transaction_error::{TransactionErrorClass, classify};
+use crate::client::native::transaction_error::{TransactionErrorClass, classify, fatal_error};
 use crate::client::{ConsumerEvent, Error};
 use crate::topic_partition::TopicPartition;
 
@@ -103,7 +103,7 @@ impl Consumer {
                     committer
                         .coordinator
                         .handle_response(&self.network, &mut self.metadata, &response)
-                        .map_err(join_error)?;
+                        .map_err(fatal_error)?;
                 }
             }
             Tag::Transaction(request) => self.handle_transaction_response(request, &response)?,

@@ -13,7 +13,7 @@ use super::partition_records::{PartitionRecords, end_offset};
 use super::positions::PositionState;
 use crate::client::Error;
 use crate::client::native::error_name::kafka_name;
-use crate::client::native::metadata::Metadata;
+use crate::client::native::metadata::{EXPECTED_LEADER_FAILURES, Metadata};
 use crate::client::native::network::{Network, Node};
 use crate::client::settings::Isolation;
 use crate::throttle::more_suppressed;
@@ -149,8 +149,7 @@ impl Fetcher {
             | ResponseError::OffsetNotAvailable => {
                 metadata.request_update();
                 let position = self.positions.get(partition);
-                // The first of these errors is normal after a leader election or the creation of a topic, so it is no warning.
-                if position.is_some_and(|position| position.failures == 0) {
+                if position.is_some_and(|position| position.failures < EXPECTED_LEADER_FAILURES) {
                     log::debug!(
                         "fetch {} failed: {}, refreshing metadata",
                         self.topics.partitions(&[partition]),

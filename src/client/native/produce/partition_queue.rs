@@ -9,6 +9,7 @@ use super::producer_batch::ProducerBatch;
 use crate::client::OutputTopic;
 use crate::client::native::backoff::Backoff;
 use crate::client::native::compression;
+use crate::client::native::metadata::EXPECTED_LEADER_FAILURES;
 use crate::client::native::network::Node;
 use crate::client::records::BATCH_HEADER_SIZE;
 use crate::client::settings::{BackoffRange, Compression};
@@ -152,12 +153,11 @@ impl PartitionQueue {
         self.backoff.end_wait();
     }
 
-    /// True if a failure now is the first one since the last acknowledgement, or belongs to the first one because its back-off still runs.
-    pub(super) fn is_first_failure(&self, now: Instant) -> bool {
-        match self.backoff.failures() {
-            0 => true,
-            failures => failures == 1 && self.backoff.is_waiting(now),
-        }
+    /// Returns whether a failure now, because of the leader, is still within [`EXPECTED_LEADER_FAILURES`]. Failures during a back-off belong
+    /// to the one that started it.
+    pub(super) fn is_expected_leader_failure(&self, now: Instant) -> bool {
+        let failures = self.backoff.failures() + u32::from(!self.backoff.is_waiting(now));
+        failures <= EXPECTED_LEADER_FAILURES
     }
 
     /// Starts a back-off. Failures during a back-off do not extend it.
@@ -273,6 +273,26 @@ mod tests {
     fn batches_larger_than_a_request_are_split() {
         check(0, 4, 4, &[4, 9], 0, &[4, 4, 2, 3]);
         check(0, 0, 0, &[2], 0, &[1, 1]);
+    }
+
+    #[test]
+    fn the_first_leader_failures_are_expected() {
+        let mut queue = PartitionQueue::new(0, 0, InFlightBatches::new(5, false, true));
+        let range = BackoffRange {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(1),
+        };
+        let mut now = Instant::now();
+        for _ in 0..EXPECTED_LEADER_FAILURES {
+            assert!(queue.is_expected_leader_failure(now));
+            queue.back_off(now, range);
+            // The failure of another batch during the back-off.
+            assert!(queue.is_expected_leader_failure(now));
+            now += Duration::from_secs(2);
+        }
+        assert!(!queue.is_expected_leader_failure(now));
+        queue.mark_acknowledged();
+        assert!(queue.is_expected_leader_failure(now));
     }
 
     #[test]

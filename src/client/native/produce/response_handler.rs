@@ -204,8 +204,7 @@ impl Producer {
         let is_coordinator_busy = error == ResponseError::NotEnoughReplicas
             && self.transaction_manager.is_some()
             && queue.backoff.failures() < BUSY_COORDINATOR_FAILURES;
-        // Leaders move, and not every broker knows a new topic at once.
-        if needs_metadata && queue.is_first_failure(now) {
+        if needs_metadata && queue.is_expected_leader_failure(now) {
             queue.back_off(now, self.network.settings().retry_backoff);
         } else if is_coordinator_busy {
             queue.back_off(now, CONCURRENT_BACKOFF);
