@@ -222,7 +222,7 @@ impl Connection {
         if self.state == State::Reading && !self.input.is_empty() {
             self.respond_to_invalid(408, now);
         } else {
-            // Without a request there is no response: the client would take a 408 for the response to its next request.
+            // The client has not sent a request yet, and would read a 408 as the response to its next one.
             self.close(now);
         }
     }

@@ -134,16 +134,9 @@ impl RecordSet {
         self.keyed > 0
     }
 
-    /// Header fields of an uncompressed record batch of these records, without producer id, epoch and sequence number.
+    /// Returns the header fields of an uncompressed record batch of these records.
     pub(crate) fn header_fields(&self) -> HeaderFields {
-        HeaderFields {
-            attributes: 0,
-            base_timestamp: self.base_timestamp,
-            max_timestamp: self.max_timestamp,
-            producer: (-1, -1),
-            base_sequence: -1,
-            count: self.count,
-        }
+        HeaderFields::uncompressed(self.base_timestamp, self.max_timestamp, self.count)
     }
 
     /// Iterates over the records with their positions in the encoded bytes.

@@ -63,7 +63,7 @@ impl Producer {
         }
     }
 
-    /// Creates the client and loads the metadata of the output topics if there is no client.
+    /// Creates the client and loads the metadata of the output topics, unless it is already connected.
     fn connect(&mut self) -> Result<(), KafkaError> {
         if self.client.is_some() {
             return Ok(());

@@ -56,7 +56,7 @@ impl Backoff {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// The end of the wait, which may be past; `None` if there is no wait.
+    /// Returns the end of the wait, which may be in the past, or `None` if the request is not waiting.
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }

@@ -21,7 +21,7 @@ use super::response::{Response, ResponseReader};
 pub(super) struct Connection<T> {
     stream: TcpStream,
     state: ConnectionState,
-    /// Bytes of requests that the socket has not accepted yet.
+    /// Encoded requests that are not written to the socket yet.
     unsent: BytesMut,
     in_flight: VecDeque<InFlightRequest<T>>,
     next_correlation_id: i32,
@@ -96,7 +96,7 @@ impl<T> Connection<T> {
         self.in_flight.len()
     }
 
-    /// Returns the number of bytes that the socket has not accepted yet.
+    /// Returns the number of request bytes that are not written to the socket yet.
     pub(super) fn unsent(&self) -> usize {
         self.unsent.len()
     }

@@ -119,7 +119,7 @@ impl<T> Network<T> {
             .map_or(0, |connection| connection.failures)
     }
 
-    /// Returns the number of requests to the node without a response, and the number of bytes for it that the socket has not accepted yet.
+    /// Returns the number of requests in flight to the node, and of request bytes that are not written to its socket yet.
     pub(super) fn in_flight(&self, node: Node) -> (usize, usize) {
         self.connection(node).map_or((0, 0), |connection| {
             (connection.in_flight(), connection.unsent())
@@ -350,7 +350,7 @@ impl<T> Network<T> {
                 continue;
             };
             let is_ready = ready.next().copied().unwrap_or_default();
-            // A broker closes idle connections (`connections.max.idle.ms`), which is no failure.
+            // Brokers close idle connections (`connections.max.idle.ms`), so this is not a failure of the node.
             let is_idle = connection.is_ready() && connection.in_flight() == 0;
             let progress = connection.progress(now, is_ready, client_id, |response| {
                 events.push_back(NetworkEvent::Response(node, response));

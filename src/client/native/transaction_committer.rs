@@ -66,7 +66,7 @@ pub(super) struct TransactionCommitter {
     pub(super) coordinator: Coordinator,
     /// A commit will follow, so that AddOffsetsToTxn can be sent already.
     is_prepared: bool,
-    /// The offsets that are being committed and the member identity for them; `None` if there is no commit.
+    /// Offsets of the commit in progress, with the member identity to commit them under.
     offsets: Option<(MemberIdentity, Vec<NextOffset>)>,
     /// The request that is in flight or sent next.
     next: TransactionRequest,

@@ -19,7 +19,7 @@ pub(super) const CONCURRENT_BACKOFF: BackoffRange = BackoffRange {
 /// Class of an error in a response of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransactionErrorClass {
-    /// There is no error.
+    /// Error code 0.
     Success,
     /// The previous transaction is not complete yet: send the request again after [`CONCURRENT_BACKOFF`].
     Concurrent,

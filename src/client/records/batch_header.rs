@@ -155,6 +155,18 @@ pub(crate) struct HeaderFields {
 }
 
 impl HeaderFields {
+    /// Returns the fields of an uncompressed batch without producer id, epoch and sequence number.
+    pub(crate) fn uncompressed(base_timestamp: i64, max_timestamp: i64, count: i32) -> Self {
+        Self {
+            attributes: 0,
+            base_timestamp,
+            max_timestamp,
+            producer: (-1, -1),
+            base_sequence: -1,
+            count,
+        }
+    }
+
     /// Returns the encoded header for `records`, which are already encoded, and compressed if the attributes say so.
     pub(crate) fn encode(&self, records: &[u8]) -> [u8; BATCH_HEADER_SIZE] {
         let mut header = [0; BATCH_HEADER_SIZE];

@@ -7,7 +7,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
     BrokerId, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitResponse, OffsetFetchRequest,
-    OffsetFetchResponse,
+    OffsetFetchResponse, TopicName,
 };
 
 use super::membership::Membership;
@@ -129,27 +129,14 @@ impl Consumer {
         }
         for topic in &response.topics {
             for found in &topic.partitions {
-                let Some(partition) = self
-                    .topics
-                    .input_partition(topic.name.as_str(), found.partition_index)
-                else {
+                let (index, error) = (found.partition_index, found.error_code);
+                let state = PositionState::AwaitCommitted;
+                let partition = self.answered_partition(&topic.name, index, error, state)?;
+                let Some(partition) = partition else {
                     continue;
                 };
-                let (positions, state) =
-                    (&mut self.fetcher.positions, PositionState::AwaitCommitted);
-                if !positions.is_requested(partition, state) {
-                    continue;
-                }
-                if let Some(error) = ResponseError::try_from_code(found.error_code) {
-                    self.fetcher.handle_error(
-                        &self.network,
-                        &mut self.metadata,
-                        partition,
-                        error,
-                    )?;
-                    continue;
-                }
                 let offset = found.committed_offset;
+                let positions = &mut self.fetcher.positions;
                 positions.seek(partition, (offset >= 0).then_some(offset));
             }
         }
@@ -165,25 +152,13 @@ impl Consumer {
     ) -> Result<(), Error> {
         for topic in &response.topics {
             for found in &topic.partitions {
-                let Some(partition) = self
-                    .topics
-                    .input_partition(topic.name.as_str(), found.partition_index)
-                else {
+                let (index, error) = (found.partition_index, found.error_code);
+                let state = PositionState::AwaitReset;
+                let partition = self.answered_partition(&topic.name, index, error, state)?;
+                let Some(partition) = partition else {
                     continue;
                 };
                 let positions = &mut self.fetcher.positions;
-                if !positions.is_requested(partition, PositionState::AwaitReset) {
-                    continue;
-                }
-                if let Some(error) = ResponseError::try_from_code(found.error_code) {
-                    self.fetcher.handle_error(
-                        &self.network,
-                        &mut self.metadata,
-                        partition,
-                        error,
-                    )?;
-                    continue;
-                }
                 let lost = positions.seek(partition, Some(found.offset.max(0)));
                 if lost > 0 {
                     let event = ConsumerEvent::RecordsLost(partition, lost);
@@ -193,6 +168,29 @@ impl Consumer {
         }
         self.retry_lookups(PositionState::AwaitReset, Some(leader));
         Ok(())
+    }
+
+    /// Returns the partition whose requested lookup a response answers, or `None` if it was not requested, or if the lookup failed and is
+    /// retried. An error that ends the client is returned.
+    fn answered_partition(
+        &mut self,
+        topic: &TopicName,
+        index: i32,
+        error_code: i16,
+        state: PositionState,
+    ) -> Result<Option<TopicPartition>, Error> {
+        let Some(partition) = self.topics.input_partition(topic.as_str(), index) else {
+            return Ok(None);
+        };
+        if !self.fetcher.positions.is_requested(partition, state) {
+            return Ok(None);
+        }
+        let Some(error) = ResponseError::try_from_code(error_code) else {
+            return Ok(Some(partition));
+        };
+        self.fetcher
+            .handle_error(&self.network, &mut self.metadata, partition, error)?;
+        Ok(None)
     }
 
     /// Retries, after a back-off, the lookups in this state that were requested but not answered: all of them, or those sent to the broker

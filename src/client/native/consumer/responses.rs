@@ -272,7 +272,7 @@ impl Consumer {
     }
 }
 
-/// Returns the first error of a TxnOffsetCommit response and the name of its partition; 0 if there is no error.
+/// Returns the first error code of a TxnOffsetCommit response with the name of its partition, or 0 if all partitions succeeded.
 fn first_error(response: &TxnOffsetCommitResponse) -> (i16, Option<String>) {
     for topic in &response.topics {
         let mut results = topic.partitions.iter();

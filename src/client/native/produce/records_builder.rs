@@ -79,14 +79,8 @@ impl RecordsBuilder {
 
     /// Returns the ranges of the records, their encoded bytes and their header fields, or `None` if there are no records.
     pub(super) fn build(self) -> Option<(Vec<RecordRange>, Vec<u8>, HeaderFields)> {
-        let header_fields = HeaderFields {
-            attributes: 0,
-            base_timestamp: self.base_timestamp,
-            max_timestamp: self.max_timestamp,
-            producer: (-1, -1),
-            base_sequence: -1,
-            count: self.count,
-        };
+        let header_fields =
+            HeaderFields::uncompressed(self.base_timestamp, self.max_timestamp, self.count);
         (self.count > 0).then_some((self.ranges, self.bytes, header_fields))
     }
 }

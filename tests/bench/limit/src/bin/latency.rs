@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use limit::{Connection, NewBatch, Record, Result, next_batch, variable};
 
-/// Time after the last record was sent at which a record that has not arrived counts as lost.
+/// Longest wait for outstanding records after the last one is sent. Records that arrive later count as lost.
 const PATIENCE: Duration = Duration::from_secs(20);
 const VALUE: usize = 17;
 
