@@ -5,17 +5,22 @@
 # processor to builds. What a stage of a lane prints is shown when it ends, so that the outputs of two lanes do not mix.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# Shared by everything that cargo builds; the suites add folders of their own for other targets.
+# Skips that are not listed are failures here (`skip` in tests/lib.sh), whoever runs this.
+export CI=true
+# All builds share this folder. The suites add folders of their own for other targets.
 export CARGO_TARGET_DIR=$PWD/target CARGO_TERM_COLOR=never
 # Incremental compilation and debug information only help the next build and a debugger.
 export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG=line-tables-only
 results=$(mktemp -d)
 lanes=()
 
-# Ends the lanes' process groups, with everything that they started, if the script is interrupted.
+# Ends the lanes' process groups, with everything that they started, if the script is interrupted, and prints what their stages said so far.
 end() {
-    local lane
+    local lane output
     for lane in "${lanes[@]}"; do kill -TERM -- "-$lane" 2>/dev/null || true; done
+    for output in "$results"/output.*; do
+        [ ! -e "$output" ] || { echo "=== unfinished stage"; tail -n 200 "$output"; }
+    done
     rm -rf "$results"
 }
 trap end EXIT
@@ -66,7 +71,7 @@ lane() {
 # Waits for all lanes.
 join_lanes() {
     local lane
-    for lane in "${lanes[@]}"; do wait "$lane" || true; done
+    for lane in "${lanes[@]}"; do wait "$lane" || echo "lane $lane, which ended early|failed|0" >>"$results/table"; done
     lanes=()
 }
 
@@ -99,6 +104,8 @@ install_tools() {
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}" >/dev/null
     fi
+    # Before the lanes, because one of them copies the toolchain and another one would install the target into it.
+    rustup target add "$(uname -m)-unknown-linux-musl"
     rustc --version
     nproc
 }

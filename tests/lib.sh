@@ -139,16 +139,21 @@ install_packages() {
 install_java() { install_commands javac openjdk-17-jdk-headless mvn maven; }
 
 # Lets Maven fill the folder $cache/$1, unless it exists. The further arguments are Maven's; `{}` in them stands for the folder. It is
-# filled under another name and renamed, so that a run beside this one never sees half of it.
+# filled under another name and renamed, so that an interrupted run leaves no half of it. Runs beside each other take turns, because they
+# often need the same files, and Maven does not lock its repository.
 fetch() {
-    local name=$1 partial
+    local name=$1
     shift
     [ -d "$cache/$name" ] && return
-    say "fetching $name"
     mkdir -p "$cache"
-    partial=$(mktemp -d "$cache/fetching.XXXXXX")
-    mvn -q -B "${@//\{\}/$partial}" >"$work/maven.log" 2>&1 || { cat "$work/maven.log" >&2; rm -rf "$partial"; exit 1; }
-    mv -T "$partial" "$cache/$name" 2>/dev/null || rm -rf "$partial"
+    (
+        flock 9
+        [ -d "$cache/$name" ] && exit
+        say "fetching $name"
+        partial=$(mktemp -d "$cache/fetching.XXXXXX")
+        mvn -q -B "${@//\{\}/$partial}" >"$work/maven.log" 2>&1 9>&- || { cat "$work/maven.log" >&2; rm -rf "$partial"; exit 1; }
+        mv -T "$partial" "$cache/$name"
+    ) 9>"$cache/maven.lock" || exit 1
 }
 
 # The Kafka version whose Java clients check the results, for every broker version: its clients work with brokers from 2.1 on (KIP-896).
@@ -255,7 +260,7 @@ launch() {
         >"$router_log" 2>&1 &
     router_pid=$!
     started+=("$router_pid")
-    until_true 60 grep -q 'actuator on port ' "$router_log" || fail "the actuator does not start"
+    until_true 20 grep -q 'actuator on port ' "$router_log" || fail "the actuator does not start"
     router_port=$(sed -n 's/.*actuator on port //p' "$router_log" | head -1)
 }
 

@@ -150,7 +150,7 @@ slow() {
     feed
     routed_on 1000
     before=$(joined)
-    sleep "$(pick 60 10)"
+    sleep "$(pick 60 20)"
     has_members 1 || fail "the router left the group"
     [ "$(joined)" = "$before" ] || fail "the router left the group meanwhile"
     after=$(resident)
@@ -159,7 +159,7 @@ slow() {
     probe liveness || fail "not live because of a slow topic"
     faults quota "$broker" parity-router-producer-even none
     fed
-    check "even topic: throttled to $(pick 1 5) % for $(pick 60 10) s, $after KiB of memory" 1 0
+    check "even topic: throttled to $(pick 1 5) % for $(pick 60 20) s, $after KiB of memory" 1 0
     stop
 }
 joined() { grep -c 'joined group' "$router_log" || true; }
