@@ -14,13 +14,15 @@ use rustix::io::Errno;
 use super::connection::{Connection, Handler};
 use crate::throttle::{Throttle, more_suppressed};
 
-/// Most connections at a time: some probes, Data Flow and people, the rest for clients that are stuck. With 16 KiB of request and 4 KiB of
+/// Maximum number of connections: a few for probes, Data Flow and people, the rest for stuck clients. With 16 KiB of request and 4 KiB of
 /// response each they occupy at most 1.3 MiB.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 /// Connections that are accepted before the existing ones are polled again.
 const ACCEPTS_PER_POLL: usize = 64;
-/// Longest `poll(2)`: the resolution of time limits, and the delay until `ended` is seen. Five wake-ups a second cost 0.01 % of a core.
+/// Longest wait in `poll(2)`: time limits and `ended` are noticed this late at most. Five wake-ups a second cost 0.01 % of a core.
 const MAX_WAIT: Duration = Duration::from_millis(200);
+/// Pause after the system had no resources for `accept` or `poll(2)`. The listener stays readable, so the loop would spin without it.
+const RESOURCE_PAUSE: Duration = Duration::from_millis(100);
 /// Interval of warnings that connections cannot be accepted.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Longest time for writing responses after `ended` is set. The router stops within 25 s.
@@ -41,11 +43,13 @@ pub(super) fn run(
         handler,
         request_stop,
         connections: Vec::new(),
-        pause_accepting: false,
+        accept_after: None,
         warnings: Throttle::new(WARNING_INTERVAL),
     };
     while !ended.load(Relaxed) {
-        let is_accepting = !std::mem::take(&mut server.pause_accepting);
+        let is_accepting = server
+            .accept_after
+            .is_none_or(|accept_after| accept_after <= Instant::now());
         server.poll(is_accepting)?;
         if is_accepting {
             server.accept()?;
@@ -60,8 +64,8 @@ struct Server<'a> {
     request_stop: &'a dyn Fn(),
     /// At most [`MAX_CONNECTIONS`].
     connections: Vec<Connection>,
-    /// Leaves the listener out of the next poll, because `accept` has failed: the listener stays readable, and the loop would spin.
-    pause_accepting: bool,
+    /// End of the pause after a failed `accept`.
+    accept_after: Option<Instant>,
     warnings: Throttle,
 }
 
@@ -85,6 +89,8 @@ impl Server<'_> {
         let timeout = Timespec::try_from(timeout).unwrap_or_default();
         match poll(&mut descriptors, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
+            // The kernel has no memory for the poll; waiting can resolve that.
+            Err(Errno::AGAIN | Errno::NOMEM) => std::thread::sleep(RESOURCE_PAUSE),
             Err(error) => return Err(error.into()),
         }
         let has_event: Vec<bool> = descriptors
@@ -113,30 +119,31 @@ impl Server<'_> {
     }
 
     fn accept(&mut self) -> io::Result<()> {
+        self.accept_after = None;
+        let mut has_made_room = false;
         for _ in 0..ACCEPTS_PER_POLL {
             let error = match self.listener.accept() {
                 Ok((stream, _)) => {
+                    has_made_room = false;
                     self.add(stream);
                     continue;
                 }
                 Err(error) => error,
             };
-            match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN) => return Ok(()),
-                // This client has closed its connection; others may be waiting.
-                Some(Errno::CONNABORTED) => {}
-                // The limit of open files is reached, of the process or of the host: close a connection and accept again.
-                Some(Errno::MFILE | Errno::NFILE) if !self.connections.is_empty() => {
+            match AcceptError::of(&error) {
+                AcceptError::NoClient => return Ok(()),
+                AcceptError::ClientGone => {}
+                // One descriptor may be enough. If closing a connection does not help, the others stay open.
+                AcceptError::NoDescriptor if !has_made_room && !self.connections.is_empty() => {
+                    has_made_room = true;
                     self.close_oldest();
                 }
-                // The socket cannot accept connections, and waiting does not change that.
-                Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK) => return Err(error),
-                // Memory, network or firewall (accept(2), "Error handling").
-                _ => {
+                AcceptError::NoDescriptor | AcceptError::Transient => {
                     self.warn(&error);
-                    self.pause_accepting = true;
+                    self.accept_after = Some(Instant::now() + RESOURCE_PAUSE);
                     return Ok(());
                 }
+                AcceptError::Permanent => return Err(error),
             }
         }
         Ok(())
@@ -186,9 +193,38 @@ impl Server<'_> {
     fn warn(&mut self, error: &io::Error) {
         if let Some(suppressed) = self.warnings.admit(Instant::now()) {
             log::warn!(
-                "actuator: cannot accept connections: {error}, retrying every {MAX_WAIT:?}{}",
+                "actuator: cannot accept connections: {error}, retrying every {RESOURCE_PAUSE:?}{}",
                 more_suppressed(suppressed)
             );
+        }
+    }
+}
+
+/// Class of an error of `accept`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AcceptError {
+    /// No client is waiting.
+    NoClient,
+    /// The client has closed its connection; another one may be waiting.
+    ClientGone,
+    /// The limit of open files is reached, of the process or of the host.
+    NoDescriptor,
+    /// Memory, network or firewall (accept(2), "Error handling"): a retry can succeed.
+    Transient,
+    /// The socket cannot accept connections; a retry cannot succeed.
+    Permanent,
+}
+
+impl AcceptError {
+    fn of(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::AGAIN) => Self::NoClient,
+            Some(Errno::CONNABORTED | Errno::INTR) => Self::ClientGone,
+            Some(Errno::MFILE | Errno::NFILE) => Self::NoDescriptor,
+            Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT) => {
+                Self::Permanent
+            }
+            _ => Self::Transient,
         }
     }
 }
@@ -196,6 +232,29 @@ impl Server<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accept_errors() {
+        for (error, expected) in [
+            (Errno::AGAIN, AcceptError::NoClient),
+            (Errno::CONNABORTED, AcceptError::ClientGone),
+            (Errno::INTR, AcceptError::ClientGone),
+            (Errno::MFILE, AcceptError::NoDescriptor),
+            (Errno::NFILE, AcceptError::NoDescriptor),
+            (Errno::NOMEM, AcceptError::Transient),
+            (Errno::PERM, AcceptError::Transient),
+            (Errno::NETDOWN, AcceptError::Transient),
+            (Errno::INVAL, AcceptError::Permanent),
+            (Errno::BADF, AcceptError::Permanent),
+            (Errno::OPNOTSUPP, AcceptError::Permanent),
+        ] {
+            assert_eq!(AcceptError::of(&error.into()), expected, "{error}");
+        }
+        assert_eq!(
+            AcceptError::of(&io::Error::other("no error number")),
+            AcceptError::Transient
+        );
+    }
 
     #[test]
     fn a_socket_that_cannot_accept_ends_the_server() {

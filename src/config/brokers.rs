@@ -73,8 +73,10 @@ fn split_port<'a>(given: &str, address: &'a str) -> Result<(String, Option<&'a s
     }
     let port = match rest {
         "" => None,
-        // Without the colon the rest stays as it is, which is not a port.
-        rest => Some(rest.strip_prefix(':').unwrap_or(rest)),
+        rest => Some(
+            rest.strip_prefix(':')
+                .ok_or_else(|| format!("{rest:?} in {given:?} is not a port; {ALLOWED}"))?,
+        ),
     };
     Ok((format!("[{host}]"), port))
 }

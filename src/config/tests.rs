@@ -268,6 +268,7 @@ fn brokers() {
         ("[::1", "no closing bracket"),
         ("[a]:1", "is not an IPv6 address"),
         ("[::1]x", "is not a port"),
+        ("[::1]9092", "is not a port"),
         ("a b", "does not name a host"),
     ] {
         check_problems(&[&brokers(bad)], &[(name, part)]);
