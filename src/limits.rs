@@ -22,7 +22,7 @@ pub(crate) const UNACKNOWLEDGED_AFTER: Duration = Duration::from_secs(5);
 /// Time between two commits. At least once promises a commit within a second; a poll and the response come on top of this.
 pub(crate) const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Time between two commits of a transaction: the `commit.interval.ms` of Kafka Streams with exactly once.
+/// Time between the commits of two successive transactions: the `commit.interval.ms` of Kafka Streams with exactly once.
 pub(crate) const TRANSACTION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Longest time for the threads of an aborted transaction to end before they are restarted: the producers do not wait for acknowledgements.

@@ -1,4 +1,4 @@
-//! Commands that end by themselves: the demo and the probe of the image's health check.
+//! Commands that are not roles: the demo, and the probe for the image's health check.
 
 #[cfg(feature = "librdkafka")]
 pub(crate) mod demo;

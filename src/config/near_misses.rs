@@ -22,11 +22,7 @@ pub(super) fn near_misses<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -
 
 /// Names of all properties, with their aliases.
 fn known_names() -> impl Iterator<Item = &'static str> {
-    PROPERTIES.iter().flat_map(|property| {
-        [property.name]
-            .into_iter()
-            .chain(property.aliases.iter().copied())
-    })
+    PROPERTIES.iter().flat_map(|property| property.names())
 }
 
 fn near_miss(name: &str, origin: &str) -> Option<String> {

@@ -97,10 +97,7 @@ impl<'a> Reader<'a> {
 
     /// Returns the value of a property, under its name or the first of its aliases that is given.
     pub(super) fn given(&mut self, property: &Property) -> Option<Given> {
-        [property.name]
-            .iter()
-            .chain(property.aliases)
-            .find_map(|name| self.named(name))
+        property.names().find_map(|name| self.named(name))
     }
 
     /// Returns whether a property is given under its name, even if it cannot be resolved.

@@ -295,11 +295,7 @@ mod tests {
     fn names_are_unique_and_complete() {
         let names: Vec<&str> = PROPERTIES
             .iter()
-            .flat_map(|property| {
-                [property.name]
-                    .into_iter()
-                    .chain(property.aliases.iter().copied())
-            })
+            .flat_map(|property| property.names())
             .collect();
         let different: BTreeSet<String> = names.iter().map(|name| undotted(name)).collect();
         assert_eq!(different.len(), names.len());
@@ -319,7 +315,7 @@ mod tests {
             if is_only_displayed || property.name == LOGGING_LEVEL.name {
                 continue;
             }
-            for name in [property.name].iter().chain(property.aliases) {
+            for name in property.names() {
                 let mut arguments = vec![
                     format!("--{name}=${{nowhere}}"),
                     // The other properties of instances are read only with this one.

@@ -15,17 +15,17 @@ const SECRET_WORDS: [&str; 8] = [
     "key",
 ];
 
-/// Returns an argument as it can be shown: the value is masked if the property is a secret in the table, or, for other names, if the name
-/// looks like that of a secret.
+/// Returns an argument as it can be shown: the value is masked if the property is a secret in the table, or if the name looks like that of a
+/// secret.
 pub(super) fn masked(argument: &str) -> String {
     let Some((name, _)) = argument.split_once('=') else {
         return argument.to_owned();
     };
     let canonical = dotted(name);
-    let known = PROPERTIES
-        .iter()
-        .find(|property| dotted(property.name) == canonical);
-    if known.map_or_else(|| is_secret_name(name), |property| property.secret) {
+    let is_in_table = PROPERTIES.iter().any(|property| {
+        property.secret && property.names().any(|known| dotted(known) == canonical)
+    });
+    if is_in_table || is_secret_name(name) {
         format!("{name}=******")
     } else {
         argument.to_owned()

@@ -1,9 +1,10 @@
 //! The table of the properties that the program reads. No I/O.
 //!
-//! Everything about a property is here: the readers get its names and its default from here, and so do the warnings about misspelt names,
+//! The readers in this folder get the names, defaults and allowed values of a property from here, and so do the warnings about misspelt names,
 //! `--help`, `scdf/metadata.json` and `scdf/PROPERTIES.md`. Kafka's own settings have a table of their own, in `kafka_settings`. The file is
 //! long because it is one list.
 
+use std::iter;
 use std::time::Duration;
 
 use super::RoleName;
@@ -33,6 +34,13 @@ pub(crate) struct Property {
     pub(super) audience: Audience,
     /// The value is masked wherever arguments are shown.
     pub(super) secret: bool,
+}
+
+impl Property {
+    /// Returns the name, then the aliases.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        iter::once(self.name).chain(self.aliases.iter().copied())
+    }
 }
 
 /// The value of a property that is not given.

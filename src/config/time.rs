@@ -32,11 +32,11 @@ fn date_pattern(reader: &mut Reader<'_>) -> DatePattern {
 }
 
 fn poller(reader: &mut Reader<'_>) -> Poller {
-    if let Some(given) = reader.given(&table::CRON) {
-        reader.problem(
-            &given,
-            format!("cron is not supported; allowed: {}", table::CRON.kind),
-        );
+    for name in table::CRON.names() {
+        if let Some(given) = reader.named(name) {
+            let message = format!("cron is not supported; allowed: {}", table::CRON.kind);
+            reader.problem(&given, message);
+        }
     }
     let pace = match reader.given(&table::FIXED_RATE) {
         None => Pace::FixedDelay(delay(reader, &table::FIXED_DELAY)),

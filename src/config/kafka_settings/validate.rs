@@ -22,8 +22,8 @@ enum Finding {
     NoEffect(String),
     /// It is refused, for this reason.
     Refused(String),
-    /// It has no effect, because only Kafka's Java client has it.
-    JavaOnly,
+    /// It has no effect, because Kafka's Java client has it and this client does not.
+    JavaSetting,
     /// It has no effect, because the client `kafka` reads none.
     NotReadByKafka,
 }
@@ -31,22 +31,22 @@ enum Finding {
 /// Reports everything that has no effect or is not supported.
 pub(in crate::config) fn validate(reader: &mut Reader<'_>, settings: &KafkaSettings) {
     let mut warnings = Vec::new();
-    let (mut java_only, mut not_read) = (Vec::new(), Vec::new());
+    let (mut java_settings, mut not_read) = (Vec::new(), Vec::new());
     for setting in &settings.settings {
         let shown = setting.value.shown();
         match finding(setting, settings.client) {
             Finding::Nothing => (),
             Finding::NoEffect(reason) => warnings.push(format!("{shown} has no effect: {reason}")),
             Finding::Refused(reason) => reader.problem(&setting.value, reason),
-            Finding::JavaOnly => java_only.push(shown),
+            Finding::JavaSetting => java_settings.push(shown),
             Finding::NotReadByKafka => not_read.push(shown),
         }
     }
     // One warning for all of a kind: a configuration that was written for Java has many of them.
-    if !java_only.is_empty() {
+    if !java_settings.is_empty() {
         warnings.push(format!(
             "settings of Kafka's Java client that have no effect here: {}",
-            bounded(java_only, "more").join(", ")
+            bounded(java_settings, "more").join(", ")
         ));
     }
     if !not_read.is_empty() {
@@ -81,9 +81,9 @@ fn finding(setting: &GivenSetting, client: ClientKind) -> Finding {
         Some(Support::Refused { reason }) => Finding::Refused(reason.to_owned()),
         // `refuse_security` reports one problem for all of these.
         Some(Support::Security) => Finding::Nothing,
-        Some(Support::JavaOnly) => Finding::JavaOnly,
+        Some(Support::JavaOnly) => Finding::JavaSetting,
         Some(Support::LibrdkafkaOnly) if client == ClientKind::Librdkafka => Finding::Nothing,
-        Some(Support::LibrdkafkaOnly) => Finding::JavaOnly,
+        Some(Support::LibrdkafkaOnly) => Finding::JavaSetting,
         Some(Support::Read { .. }) | None if client == ClientKind::Kafka => {
             // These two are read.
             match name.as_str() {
