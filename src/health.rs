@@ -100,7 +100,7 @@ impl Health {
             ),
         };
         if total.lost > 0 {
-            let _ = write!(summary, ", {} lost to retention", total.lost);
+            let _ = write!(summary, ", {} deleted before they were read", total.lost);
         }
         summary
     }

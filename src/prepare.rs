@@ -9,7 +9,7 @@ use crate::health::Health;
 use crate::limits::{POLL, PREPARE_BACKOFF};
 use crate::thread::Stop;
 
-/// Calls `attempt` until it succeeds, with exponential back-off ([`PREPARE_BACKOFF`]), and logs each reason once. Returns early when a stop
+/// Calls `attempt` until it succeeds, with exponential back-off ([`PREPARE_BACKOFF`]), and logs the reason whenever it changes. Returns early when a stop
 /// is requested. Fails if waiting would not help.
 pub(crate) fn prepare(
     health: &Health,

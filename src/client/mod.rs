@@ -158,7 +158,7 @@ pub(crate) enum NotReady {
     Failed(Error),
 }
 
-/// A consumer, for the thread `consumer`. It subscribes to the input topics of its [`Subscription`].
+/// A consumer, for the thread `consumer`. It subscribes to [`Topics::inputs`].
 pub(crate) trait Consumer {
     /// Connects to a broker, creates missing topics if it may, and joins the group. Blocks for a few seconds at most. The caller repeats
     /// it until it succeeds.
@@ -167,8 +167,9 @@ pub(crate) trait Consumer {
     /// Delivers what has been fetched, waiting at most `timeout` for the first record. Returns early when `handle` breaks, or when there is
     /// an event for [`Consumer::next_event`].
     ///
-    /// Each partition is delivered in log order, so its position grows with every call of `handle`. If a partition is read again from an
-    /// earlier offset (its topic was recreated or truncated), that begins with a new poll.
+    /// The client `native` delivers each partition in ascending order within a poll. If the partition is read again from an earlier offset,
+    /// because its topic was recreated or truncated, a new poll begins. librdkafka can go back within a poll; the position then follows the
+    /// last record.
     fn poll(
         &mut self,
         timeout: Duration,
@@ -215,8 +216,8 @@ pub(crate) trait Consumer {
 
 /// A producer, for one producer thread.
 pub(crate) trait Producer {
-    /// Connects to a broker and creates missing topics if it may. Only called for roles without a consumer, which does it otherwise.
-    /// Repeated like [`Consumer::prepare`].
+    /// Connects to a broker and creates missing topics if it may. Only called in roles without a consumer; in the others
+    /// [`Consumer::prepare`] does this. Repeated like it.
     fn prepare(&mut self) -> Result<(), NotReady>;
 
     /// Queues a batch. Never blocks. Only called if [`Producer::accepts`] returns true.

@@ -113,7 +113,9 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
             offsets = self.tracker.committable();
         }
         if !offsets.is_empty() {
-            log::warn!("the last commit was not confirmed in time, records may be routed again");
+            log::warn!(
+                "offsets of delivered records are not committed, the records may be routed again"
+            );
         }
         Ok(())
     }

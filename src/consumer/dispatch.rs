@@ -128,8 +128,8 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
         let full_since = *self.full_since.get_or_insert_with(Instant::now);
         if !self.is_paused && full_since.elapsed() >= PAUSE_AFTER {
             log::warn!(
-                "no delivery for {PAUSE_AFTER:?} with {} poll batches in flight, pausing the input until there is one",
-                self.bounds.poll_batches
+                "no room for another poll batch for {PAUSE_AFTER:?} with {} in flight, pausing the input",
+                self.tracker.in_flight()
             );
             self.consumer.pause()?;
             self.is_paused = true;

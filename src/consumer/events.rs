@@ -28,7 +28,7 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
             ConsumerEvent::Lost(partitions) => {
                 self.fail_if_transaction_is_open("partitions are lost")?;
                 log::warn!(
-                    "partitions lost: another member routes their records that are in flight again"
+                    "partitions lost, their records in flight may be routed again by another member"
                 );
                 self.release(&partitions)?;
             }

@@ -95,7 +95,11 @@ impl Router<'_> {
             }
             Invalid::DeadLetter(_) => {
                 let Some(output) = destinations::dead_letter(self.topics, partition.topic) else {
-                    return Err(Error::Ended("dead letters"));
+                    return Err(crate::client::Error::Kafka {
+                        operation: "produce",
+                        reason: format!("no dead-letter topic is configured for {topic}"),
+                    }
+                    .into());
                 };
                 let origin = Origin {
                     partition,

@@ -166,11 +166,10 @@ impl Service {
             }
         }
     }
-}
 
-impl Service {
-    /// Restarts the pipeline from the committed offsets if the thread `ended` because a transaction was aborted. Otherwise returns the
-    /// errors of the pipeline, or no error if the thread is not part of it.
+    /// Restarts the pipeline from the committed offsets if the thread `ended` because a transaction was aborted. Fails with the errors of
+    /// the pipeline if it ended for another reason, and without an error if it cannot be restarted: the router is not transactional, or the
+    /// thread is not part of the pipeline.
     fn restart_pipeline(&mut self, ended: &str) -> Result<(), Vec<Error>> {
         let is_of_pipeline = self.pipeline.iter().any(|thread| thread.name == ended);
         let Some(id) = self.transactional_id.clone().filter(|_| is_of_pipeline) else {

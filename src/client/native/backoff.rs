@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::settings::BackoffRange;
 
-/// Returns the shortest delay, doubled for each earlier failure, at most the longest one.
+/// Returns `range.initial`, doubled for each earlier failure, at most `range.max`.
 pub(super) fn exponential(range: BackoffRange, failures: u32) -> Duration {
     let factor = 2_u32.saturating_pow(failures);
     range.initial.saturating_mul(factor).min(range.max)

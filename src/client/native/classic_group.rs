@@ -50,7 +50,7 @@ pub(super) struct ClassicGroup {
     backoff: Backoff,
     heartbeat_at: Instant,
     heartbeat_in_flight: bool,
-    /// The number of partitions of each topic when the group leader assigned them; `None` if this member is not the leader.
+    /// Partition counts of the input topics when this member received its assignment; `None` before that.
     assigned_counts: Option<PartitionCounts>,
     warnings: Throttle,
 }
@@ -285,7 +285,7 @@ impl ClassicGroup {
             let instance_id = member.group_instance_id.as_deref();
             match parse_subscription(&member.member_id, instance_id, &member.metadata) {
                 Ok(member) => members.push(member),
-                Err(error) => log::warn!("{error}, assigning no partitions to this member"),
+                Err(error) => log::warn!("{error}; this member gets no partitions"),
             }
         }
         metadata.add_topics(members.iter().flat_map(|member| &member.topics));
@@ -382,7 +382,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Compares new metadata with the assignment: if the number of partitions of a topic has changed, the group leader rejoins, so that all
+    /// Compares new metadata with the assignment: if the number of partitions of a topic has changed, the member rejoins, so that all
     /// partitions are assigned.
     pub(super) fn check_partition_counts(
         &mut self,

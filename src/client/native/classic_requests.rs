@@ -116,7 +116,7 @@ pub(super) fn decode_assignment(
         match topics.input_partition(&topic, partition) {
             Some(partition) => assigned.push(partition),
             None => log::warn!(
-                "the group's leader assigned {topic}-{partition}, which this member does not subscribe to, ignoring it"
+                "the group leader assigned {topic}-{partition}, but this member does not subscribe to the topic; ignoring the partition"
             ),
         }
     }

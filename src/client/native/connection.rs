@@ -26,7 +26,7 @@ pub(super) struct Connection<T> {
     in_flight: VecDeque<InFlightRequest<T>>,
     next_correlation_id: i32,
     reader: ResponseReader,
-    /// Time at which the connection fails if it is not established, or ApiVersions has no response.
+    /// Deadline for the connection to be established and for the response to ApiVersions.
     connect_deadline: Instant,
 }
 
@@ -115,7 +115,7 @@ impl<T> Connection<T> {
         protocol::common_version::<R>(self.broker_versions::<R>()?)
     }
 
-    /// Returns when the connection fails unless it is established, or the oldest request gets its response, before.
+    /// Returns the deadline for the connection to be established, or for the response to the oldest request.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             ConnectionState::Connecting => Some(self.connect_deadline),

@@ -13,8 +13,8 @@ use super::network::{Network, Node};
 use super::request::topic_name;
 
 /// Failures in a row of a partition, because its leader is unknown or has moved, before they are logged as a warning. The first ones are
-/// normal after a leader election or the creation of a topic: on a busy machine a broker can announce a leader before that knows that it
-/// leads. With the default back-off, three failures take about 0.7 s.
+/// normal after a leader election or the creation of a topic: on a busy machine a broker can report a leader that does not know yet that it
+/// was elected. With the default back-off, three failures take about 0.7 s.
 pub(super) const EXPECTED_LEADER_FAILURES: u32 = 3;
 
 /// The latest metadata, and the state of its updates.
@@ -92,7 +92,7 @@ impl Metadata {
         }
     }
 
-    /// Returns the version that contains all topics: the present one if no update is requested or in flight.
+    /// Returns the version that will contain all requested topics: the current one if no update is requested or in flight.
     pub(super) fn requested_version(&self) -> u64 {
         self.version + u64::from(self.update_requested) + u64::from(self.is_in_flight)
     }
@@ -259,7 +259,7 @@ impl Metadata {
         }
         self.updated_at = Some(now);
         self.update_requested = !is_complete;
-        // The next request waits even after a complete response: if a caller finds this one outdated at once, so would be the next.
+        // Back off even after a complete response: a caller that finds this metadata outdated at once would get the same metadata again.
         self.backoff.fail(now, network.settings().retry_backoff);
         if is_complete {
             self.backoff.clear_failures();

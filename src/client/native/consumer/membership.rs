@@ -147,7 +147,9 @@ impl Consumer {
             Membership::Manual(_) => None,
         };
         if let Some(Err(error)) = left {
-            log::debug!("leave the group: {error}, left to the session timeout");
+            log::debug!(
+                "cannot leave the group: {error}, the coordinator removes the member at the session timeout"
+            );
         }
     }
 }

@@ -191,7 +191,9 @@ impl Consumer {
         if self.network.connect(node, address) {
             let deadline = Instant::now() + CLOSE_TIMEOUT;
             if let Err(error) = self.network.call(node, &request, Tag::Call, deadline) {
-                log::debug!("abort the open transaction: {error}, left to its timeout");
+                log::debug!(
+                    "cannot abort the open transaction: {error}, the coordinator aborts it at its timeout"
+                );
             }
         }
     }

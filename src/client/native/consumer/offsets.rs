@@ -55,7 +55,7 @@ impl Consumer {
                 network.send(node, &request, Tag::OffsetFetch);
             }
             Err(reason) => {
-                log::warn!("fetch committed offsets: {reason}, retrying");
+                log::warn!("cannot fetch committed offsets: {reason}, retrying");
                 for partition in partitions {
                     positions.retry_later(partition, network);
                 }

@@ -178,13 +178,13 @@ impl Fetcher {
         position.next = offset;
         let reason = &batch.reason;
         if position.unreadable < MAX_UNREADABLE && !batch.is_permanent {
-            self.retry_with_warning(network, partition, &format!("{reason} at offset {offset}"));
+            self.retry_with_warning(network, partition, &format!("at offset {offset}: {reason}"));
             return Ok(());
         }
         let name = self.topics.partitions(&[partition]);
         Err(Error::Kafka {
             operation: "fetch",
-            reason: format!("{name}: {reason} at offset {offset}"),
+            reason: format!("{name} at offset {offset}: {reason}"),
         })
     }
 }

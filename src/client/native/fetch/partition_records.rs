@@ -233,7 +233,7 @@ impl PartitionRecords {
         self.next = self.next.max(header.next_offset());
     }
 
-    /// Handles a transaction marker: after an abort marker, the records of its producer are delivered again.
+    /// Handles a transaction marker. After an abort marker, later records of its producer are no longer skipped.
     fn end_transaction(&mut self, header: &BatchHeader) {
         let records = self
             .records

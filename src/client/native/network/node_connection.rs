@@ -48,7 +48,7 @@ impl<T> NodeConnection<T> {
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.connection {
             Some(connection) => connection.deadline(),
-            // After the back-off, it is the caller's turn to connect; a shorter wait of the network would have no use.
+            // The caller has to connect again after the back-off, so the network need not wake up after that.
             None => self.retry_at.filter(|at| *at > now),
         }
     }
@@ -81,7 +81,7 @@ impl<T> NodeConnection<T> {
         Ok(())
     }
 
-    /// Counts a failure. The next IP address of the host is tried at once, the first one again after the back-off.
+    /// Counts a failure. If the host has another IP address, it is tried at once; otherwise the back-off starts.
     pub(super) fn failed(&mut self, now: Instant, settings: &ConnectionSettings) {
         self.retry_at = self
             .untried

@@ -134,6 +134,22 @@ impl Producer {
         }
     }
 
+    /// Backs off from a partition whose leader is unknown or has moved. Does not warn of [`EXPECTED_LEADER_FAILURES`].
+    ///
+    /// [`EXPECTED_LEADER_FAILURES`]: super::metadata::EXPECTED_LEADER_FAILURES
+    fn handle_leader_failure(&mut self, queue: usize, now: Instant, cause: &str) {
+        let next_step = "refreshing metadata";
+        match self.accumulator.queues.get_mut(queue) {
+            Some(queue) if queue.is_expected_leader_failure(now) => {
+                queue.back_off(now, self.network.settings().retry_backoff);
+                let topic = self.topics.output(queue.output);
+                let partition = queue.partition;
+                log::debug!("produce {topic}-{partition} failed: {cause}, {next_step}");
+            }
+            _ => self.handle_failure(queue, now, cause, next_step),
+        }
+    }
+
     /// Backs off from a partition after a failure. Logs a warning for the first failure since the last acknowledgement.
     fn handle_failure(&mut self, queue: usize, now: Instant, cause: &str, next_step: &str) {
         let Some(queue) = self.accumulator.queues.get_mut(queue) else {

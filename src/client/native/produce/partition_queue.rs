@@ -75,7 +75,7 @@ impl PartitionQueue {
         self.queued.is_empty() && self.in_flight.is_empty()
     }
 
-    /// Moves queued batches to the in-flight ones as far as there is room, merged, split and compressed as they will be sent.
+    /// Moves queued batches to the in-flight ones while there is room. Merges, splits and compresses them first.
     pub(super) fn fill_in_flight(
         &mut self,
         settings: &BatchSettings,

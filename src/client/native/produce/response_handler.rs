@@ -112,9 +112,10 @@ impl Producer {
             .and_then(|produced| produced.responses.into_iter().next())
             .and_then(|topic| topic.partition_responses.into_iter().next());
         let Some(partition) = partition else {
-            self.handle_disconnect(response.tag, now);
+            // The failure of the batch reports this reason, so it comes first.
             self.network
                 .disconnect(node, "malformed response to Produce");
+            self.handle_disconnect(response.tag, now);
             return Ok(());
         };
         self.complete_batch(batch, &partition, now)
@@ -191,7 +192,7 @@ impl Producer {
         });
     }
 
-    /// Backs off after a retriable error. Two errors are expected in normal operation, and not logged at first.
+    /// Backs off after a retriable error. Does not warn of the first failures after a leader change, nor of a busy transaction coordinator.
     fn retry(&mut self, batch: BatchId, error: ResponseError, needs_metadata: bool, now: Instant) {
         if needs_metadata {
             self.metadata.request_update();
@@ -204,18 +205,18 @@ impl Producer {
         let is_coordinator_busy = error == ResponseError::NotEnoughReplicas
             && self.transaction_manager.is_some()
             && queue.backoff.failures() < BUSY_COORDINATOR_FAILURES;
-        if needs_metadata && queue.is_expected_leader_failure(now) {
-            queue.back_off(now, self.network.settings().retry_backoff);
-        } else if is_coordinator_busy {
+        let cause = kafka_name(error).to_string();
+        if is_coordinator_busy {
             queue.back_off(now, CONCURRENT_BACKOFF);
+            let topic = self.topics.output(queue.output);
+            log::debug!(
+                "produce {topic}-{} failed: {cause}, retrying",
+                queue.partition
+            );
+        } else if needs_metadata {
+            self.handle_leader_failure(batch.queue, now, &cause);
         } else {
-            let cause = kafka_name(error).to_string();
-            let next_step = if needs_metadata {
-                "refreshing metadata"
-            } else {
-                "retrying"
-            };
-            self.handle_failure(batch.queue, now, &cause, next_step);
+            self.handle_failure(batch.queue, now, &cause, "retrying");
         }
     }
 

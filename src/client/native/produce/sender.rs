@@ -87,7 +87,7 @@ impl Producer {
         let topic = self.topics.output(queue.output);
         let Some((leader, address)) = self.metadata.leader(topic, queue.partition) else {
             self.metadata.request_update();
-            self.handle_failure(index, now, "no leader", "refreshing metadata");
+            self.handle_leader_failure(index, now, "no leader");
             return None;
         };
         let node = Node::Broker(leader);

@@ -1,4 +1,4 @@
-//! One in-flight batch: its sequence numbers, and what the brokers have answered to it so far.
+//! One in-flight batch: its sequence numbers, and what the brokers' responses say about it.
 
 /// Something that takes one sequence number per record.
 pub(in crate::client::native::produce) trait RecordCount {
