@@ -4,30 +4,25 @@
 //! and timestamp as eight bytes, big-endian. Spring's headers about a Java exception (`x-exception-fqcn`, `x-exception-stacktrace`) have no
 //! counterpart here.
 
+use crate::client::Record;
 use crate::client::Topics;
-use crate::client::batch::Origin;
-use crate::client::records::{Headers, HeadersBuffer};
+use crate::client::records::HeadersBuffer;
 
-/// Returns `headers` followed by the origin of the record and the reason why it could not be routed.
-pub(crate) fn headers(
-    headers: Headers<'_>,
-    origin: Origin,
-    topics: &Topics,
-    reason: &str,
-) -> HeadersBuffer {
-    let more = if origin.timestamp.is_some() { 6 } else { 4 };
-    let mut headers = HeadersBuffer::from_headers(headers, more);
+/// Returns the headers of the dead letter of a record: its own, followed by where it was read and the reason why it could not be routed.
+pub(crate) fn headers(record: &Record<'_>, topics: &Topics, reason: &str) -> HeadersBuffer {
+    let more = if record.timestamp.is_some() { 6 } else { 4 };
+    let mut headers = HeadersBuffer::from_headers(record.headers, more);
     let mut add = |name: &str, value: &[u8]| headers.push(name.as_bytes(), Some(value));
     add(
         "x-original-topic",
-        topics.input(origin.partition.topic).as_bytes(),
+        topics.input(record.partition.topic).as_bytes(),
     );
     add(
         "x-original-partition",
-        &origin.partition.partition.to_be_bytes(),
+        &record.partition.partition.to_be_bytes(),
     );
-    add("x-original-offset", &origin.offset.to_be_bytes());
-    if let Some(timestamp) = origin.timestamp {
+    add("x-original-offset", &record.offset.to_be_bytes());
+    if let Some(timestamp) = record.timestamp {
         add("x-original-timestamp", &timestamp.millis().to_be_bytes());
         add("x-original-timestamp-type", timestamp.kind().as_bytes());
     }

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::client;
 use crate::client::Topics;
-use crate::client::batch::{Origin, RefusalReason, RefusedRecord};
+use crate::client::batch::{RefusalReason, RefusedRecord};
 use crate::client::{Batch, Producer, Record};
 use crate::config::Invalid;
 use crate::counters::Outcome;
@@ -117,7 +117,7 @@ impl DeliveryReports<'_> {
             let Some(record) = batch.get(*location) else {
                 continue;
             };
-            let (partition, offset) = (record.origin.partition, record.origin.offset);
+            let (partition, offset) = (record.partition, record.offset);
             let (input, output) = (
                 self.topics.input(partition.topic),
                 self.topics.output(record.output),
@@ -143,7 +143,7 @@ impl DeliveryReports<'_> {
             let mut counters = self.health.counters();
             for refused in &batch.refused {
                 if let Some(record) = batch.get(refused.location) {
-                    counters.add_outcome(record.origin.partition, Outcome::Skipped, 1, now);
+                    counters.add_outcome(record.partition, Outcome::Skipped, 1, now);
                 }
             }
         }
@@ -181,12 +181,7 @@ fn dead_letters(batch: &mut Batch, topics: &Topics) -> Batch {
         let headers = match &reason {
             RefusalReason::TooLarge => record.headers,
             RefusalReason::Invalid(reason) => {
-                let origin = Origin {
-                    partition: record.partition,
-                    offset: record.offset,
-                    timestamp: record.timestamp,
-                };
-                extended = dead_letter::headers(record.headers, origin, topics, reason);
+                extended = dead_letter::headers(&record, topics, reason);
                 extended.headers()
             }
         };
@@ -245,7 +240,7 @@ mod tests {
             .collect();
         let found: Vec<_> = records
             .iter()
-            .map(|record| (record.output, record.origin.offset, record.value))
+            .map(|record| (record.output, record.offset, record.value))
             .collect();
         assert_eq!(found, [(2, 1, b"4".as_slice()), (2, 2, b"6".as_slice())]);
         let headers: Vec<_> = records[0].headers.iter().collect();

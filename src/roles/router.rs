@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use crate::client::Record;
 use crate::client::Topics;
-use crate::client::batch::Origin;
 use crate::config::Invalid;
 use crate::consumer::{Handler, PollBatch};
 use crate::dead_letter;
@@ -101,12 +100,7 @@ impl Router<'_> {
                     }
                     .into());
                 };
-                let origin = Origin {
-                    partition,
-                    offset,
-                    timestamp: record.timestamp,
-                };
-                let headers = dead_letter::headers(record.headers, origin, self.topics, reason);
+                let headers = dead_letter::headers(record, self.topics, reason);
                 let letter = Record {
                     headers: headers.headers(),
                     ..*record

@@ -14,7 +14,7 @@ use super::records::RecordView;
 use super::topics::OutputTopic;
 use crate::topic_partition::TopicPartition;
 use record_set::MAX_RECORD_OVERHEAD;
-pub(crate) use record_set::{Origin, OutgoingRecord, RecordSet};
+pub(crate) use record_set::{OutgoingRecord, RecordSet};
 
 /// Records of one poll batch for one producer, as record sets. Each record set keeps the order in which its records were read.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Batch {
     /// Index of the record set that received the last record.
     current: usize,
     /// A cleared record set, kept for its buffers.
-    spare: Vec<RecordSet>,
+    spare: Option<RecordSet>,
     /// Size in bytes at which a record set is full.
     record_set_bytes: usize,
     bytes: usize,
@@ -79,7 +79,7 @@ impl Batch {
             refused: Vec::new(),
             record_sets: Vec::new(),
             current: 0,
-            spare: Vec::new(),
+            spare: None,
             record_set_bytes,
             bytes: 0,
         }
@@ -118,7 +118,7 @@ impl Batch {
                 .is_some_and(|set| set.len + max_size <= self.record_set_bytes)
         };
         self.current = last.filter(has_room).unwrap_or_else(|| {
-            let mut set = self.spare.pop().unwrap_or_default();
+            let mut set = self.spare.take().unwrap_or_default();
             set.output = output;
             self.record_sets.push(set);
             self.record_sets.len() - 1
@@ -217,9 +217,9 @@ impl Batch {
         let outgoing = self.get(location)?;
         let set = self.record_sets.get(location.record_set)?;
         Some(Record {
-            partition: outgoing.origin.partition,
-            offset: outgoing.origin.offset,
-            timestamp: outgoing.origin.timestamp,
+            partition: outgoing.partition,
+            offset: outgoing.offset,
+            timestamp: outgoing.timestamp,
             key: outgoing.key,
             value: outgoing.value.get(set.prefix_len..),
             headers: outgoing.headers,
@@ -239,11 +239,9 @@ impl Batch {
         self.refused.clear();
         self.current = 0;
         self.bytes = 0;
-        for mut set in self.record_sets.drain(..) {
+        if let Some(mut set) = self.record_sets.drain(..).next() {
             set.clear(max_capacity);
-            if self.spare.is_empty() {
-                self.spare.push(set);
-            }
+            self.spare = Some(set);
         }
     }
 }

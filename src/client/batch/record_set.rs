@@ -23,22 +23,11 @@ pub(crate) struct RecordSet {
     pub(super) count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
-    /// Number of records with a key.
-    keyed: i32,
+    /// True if at least one record has a key.
+    has_key: bool,
     /// Length of the prefix of every value.
     pub(super) prefix_len: usize,
     pub(super) sources: SourceOffsets,
-}
-
-/// Origin of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Origin {
-    /// Input partition.
-    pub(crate) partition: TopicPartition,
-    /// Offset in that partition.
-    pub(crate) offset: i64,
-    /// `None` if the record has no timestamp or the client cannot read it.
-    pub(crate) timestamp: Option<Timestamp>,
 }
 
 /// A record to be written, decoded from a record set.
@@ -46,8 +35,12 @@ pub(crate) struct Origin {
 pub(crate) struct OutgoingRecord<'a> {
     /// Topic to write to.
     pub(crate) output: OutputTopic,
-    /// Origin of the record.
-    pub(crate) origin: Origin,
+    /// Input partition.
+    pub(crate) partition: TopicPartition,
+    /// Offset in that partition.
+    pub(crate) offset: i64,
+    /// `None` if the record has no timestamp or the client cannot read it.
+    pub(crate) timestamp: Option<Timestamp>,
     /// The key as it was read.
     pub(crate) key: Option<&'a [u8]>,
     /// The value, prefix included.
@@ -107,7 +100,7 @@ impl RecordSet {
         writer.copy(headers);
         self.len += writer.position;
         self.count += 1;
-        self.keyed += i32::from(record.key.is_some());
+        self.has_key |= record.key.is_some();
         self.sources
             .push(record.partition, record.offset, has_append_time);
     }
@@ -131,7 +124,7 @@ impl RecordSet {
 
     /// Returns true if at least one record has a key.
     pub(crate) fn is_keyed(&self) -> bool {
-        self.keyed > 0
+        self.has_key
     }
 
     /// Returns the header fields of an uncompressed record batch of these records.
@@ -166,11 +159,9 @@ impl RecordSet {
         };
         Some(OutgoingRecord {
             output: self.output,
-            origin: Origin {
-                partition: run.partition,
-                offset,
-                timestamp,
-            },
+            partition: run.partition,
+            offset,
+            timestamp,
             key: record.key,
             value: record.value.unwrap_or_default(),
             headers: record.headers,
@@ -182,7 +173,7 @@ impl RecordSet {
         self.sources.clear();
         self.len = 0;
         self.count = 0;
-        self.keyed = 0;
+        self.has_key = false;
         if self.bytes.len() > max_capacity {
             self.bytes.truncate(max_capacity);
             self.bytes.shrink_to_fit();

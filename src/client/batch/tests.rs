@@ -28,14 +28,7 @@ fn push(batch: &mut Batch, offset: i64, key: Option<&str>, value: &str) {
 fn check(batch: &Batch, expected: &[(OutputTopic, i64, Option<&str>, &str)]) {
     let found: Vec<_> = batch
         .iter()
-        .map(|(_, record)| {
-            (
-                record.output,
-                record.origin.offset,
-                record.key,
-                record.value,
-            )
-        })
+        .map(|(_, record)| (record.output, record.offset, record.key, record.value))
         .collect();
     let expected: Vec<_> = expected
         .iter()

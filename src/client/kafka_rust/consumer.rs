@@ -138,29 +138,25 @@ impl Consumer {
     }
 
     /// Marks the client as failed, so that the next fetch starts with a new one, and reports it once.
-    fn fail(&mut self, error: &KafkaError) {
+    fn fail(&mut self, reason: String) {
         if !self.is_unavailable {
             self.is_unavailable = true;
-            self.events
-                .push_back(ConsumerEvent::Unavailable(describe(error)));
+            self.events.push_back(ConsumerEvent::Unavailable(reason));
         }
     }
 
     /// Handles what a fetch returned besides records: errors of single partitions, and records that did not fit.
     fn check_fetched(&mut self) -> Result<(), Error> {
-        let mut needs_reload = false;
+        let mut failure = None;
         let responses = self.fetched.responses().iter();
         for topic in responses.flat_map(Response::topics) {
-            let mut inputs = self.topics.inputs.iter();
-            let Some(index) = inputs.position(|input| input == topic.topic()) else {
-                continue;
-            };
             for partition in topic.partitions() {
-                let key = TopicPartition {
-                    topic: u16::try_from(index).unwrap_or_default(),
-                    partition: partition.partition(),
-                };
-                let Some(position) = self.positions.get_mut(&key) else {
+                let key = self
+                    .topics
+                    .input_partition(topic.topic(), partition.partition());
+                let Some((key, position)) =
+                    key.and_then(|key| Some((key, self.positions.get_mut(&key)?)))
+                else {
                     continue;
                 };
                 let error = match partition.data() {
@@ -194,12 +190,12 @@ impl Consumer {
                 if matches!(*error, KafkaError::Kafka(KafkaCode::OffsetOutOfRange)) {
                     position.next = -1;
                 } else {
-                    needs_reload = true;
+                    failure = Some(describe(&error));
                 }
             }
         }
-        if needs_reload {
-            self.fail(&KafkaError::Kafka(KafkaCode::LeaderNotAvailable));
+        if let Some(reason) = failure {
+            self.fail(reason);
         }
         if self.positions.values().any(|position| position.next < 0) {
             self.reset_positions();
@@ -211,7 +207,7 @@ impl Consumer {
     fn reset_positions(&mut self) {
         let old = std::mem::take(&mut self.positions);
         if let Err(error) = self.look_up_positions() {
-            self.fail(&error);
+            self.fail(describe(&error));
         }
         for (partition, position) in old {
             if position.next >= 0 || !self.positions.contains_key(&partition) {
@@ -263,7 +259,7 @@ impl crate::client::Consumer for Consumer {
                 if matches!(error, KafkaError::UnsupportedCompression) {
                     return Err(fetch_error(&error));
                 }
-                self.fail(&error);
+                self.fail(describe(&error));
                 // A fetch would have waited as long. Without the wait, requests to an unreachable broker would be repeated in a tight loop.
                 thread::sleep(timeout);
                 return Ok(());
@@ -320,7 +316,7 @@ impl crate::client::Consumer for Consumer {
             Err(error) => {
                 self.events
                     .push_back(ConsumerEvent::CommitFailed(describe(&error)));
-                self.fail(&error);
+                self.fail(describe(&error));
             }
         }
         Ok(())

@@ -7,7 +7,6 @@ use ::kafka::client::fetch::Response;
 use crate::client::Record;
 use crate::client::Topics;
 use crate::client::records::Headers;
-use crate::topic_partition::TopicPartition;
 
 /// Fetch responses, one per broker, with the position of the next record to deliver.
 #[derive(Default)]
@@ -44,17 +43,11 @@ impl FetchedRecords {
         let (mut response, mut topic, mut partition, mut message) = self.next;
         'delivery: while let Some(fetched) = self.responses.get(response) {
             while let Some(fetched_topic) = fetched.topics().get(topic) {
-                let index = topics
-                    .inputs
-                    .iter()
-                    .position(|input| input == fetched_topic.topic());
-                let index = index
-                    .and_then(|index| u16::try_from(index).ok())
-                    .unwrap_or_default();
                 while let Some(fetched_partition) = fetched_topic.partitions().get(partition) {
-                    let key = TopicPartition {
-                        topic: index,
-                        partition: fetched_partition.partition(),
+                    let number = fetched_partition.partition();
+                    let Some(key) = topics.input_partition(fetched_topic.topic(), number) else {
+                        (partition, message) = (partition + 1, 0);
+                        continue;
                     };
                     let data = fetched_partition.data();
                     let messages = data

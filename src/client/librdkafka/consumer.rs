@@ -16,7 +16,7 @@ use super::pending_commit::PendingCommit;
 use super::{admin, client_error, common_config, creation_error};
 use crate::client::Error;
 use crate::client::Topics;
-use crate::client::records::HeadersBuffer;
+use crate::client::records::{Headers, HeadersBuffer};
 use crate::client::settings::{
     ClientSettings, GroupId, Isolation, StartOffset, Subscription, TopicSettings,
 };
@@ -265,23 +265,22 @@ impl crate::client::Consumer for Consumer {
                 }
             };
             if self.topics.input(last_topic) != message.topic() {
-                let index = self
-                    .topics
-                    .inputs
-                    .iter()
-                    .position(|topic| topic == message.topic());
-                last_topic = index
-                    .and_then(|index| u16::try_from(index).ok())
-                    .unwrap_or_default();
+                let partition = self.topics.input_partition(message.topic(), 0);
+                let Some(partition) = partition else {
+                    continue;
+                };
+                last_topic = partition.topic;
             }
-            let empty = HeadersBuffer::default();
-            let headers = message.headers().map_or(&empty, |headers| {
-                self.headers.begin(headers.count());
-                for header in headers.iter() {
-                    self.headers.push(header.key.as_bytes(), header.value);
+            let headers = match message.headers() {
+                Some(headers) => {
+                    self.headers.begin(headers.count());
+                    for header in headers.iter() {
+                        self.headers.push(header.key.as_bytes(), header.value);
+                    }
+                    self.headers.headers()
                 }
-                &self.headers
-            });
+                None => Headers::default(),
+            };
             let record = Record {
                 partition: TopicPartition {
                     topic: last_topic,
@@ -291,7 +290,7 @@ impl crate::client::Consumer for Consumer {
                 timestamp: timestamp(message.timestamp()),
                 key: message.key(),
                 value: message.payload(),
-                headers: headers.headers(),
+                headers,
             };
             has_records = true;
             if handle(Polled::Record(record)) == ControlFlow::Break(()) {

@@ -55,26 +55,23 @@ impl EventCallbacks {
         let offsets = elements
             .iter()
             .filter_map(|element| match element.offset() {
-                Offset::Offset(next) => {
-                    Some((self.partition(element.topic(), element.partition())?, next))
-                }
+                Offset::Offset(next) => Some((
+                    self.topics
+                        .input_partition(element.topic(), element.partition())?,
+                    next,
+                )),
                 _ => None,
             });
         offsets.collect()
     }
 
-    fn partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
-        let index = self.topics.inputs.iter().position(|input| input == topic)?;
-        Some(TopicPartition {
-            topic: u16::try_from(index).ok()?,
-            partition,
-        })
-    }
-
     fn partitions(&self, list: &TopicPartitionList) -> Vec<TopicPartition> {
         list.elements()
             .iter()
-            .filter_map(|element| self.partition(element.topic(), element.partition()))
+            .filter_map(|element| {
+                self.topics
+                    .input_partition(element.topic(), element.partition())
+            })
             .collect()
     }
 }
@@ -117,7 +114,10 @@ impl ConsumerContext for EventCallbacks {
             // A partition that was paused when it was revoked would still be paused.
             match assigned.and_then(|()| consumer.resume(list)) {
                 Ok(()) => self.events().push_back(ConsumerEvent::Assigned(partitions)),
-                Err(error) => log::error!("assignment failed: {error}"),
+                Err(error) => log::error!(
+                    "cannot apply the assignment of {}: {error}; these partitions are not read until the next rebalance",
+                    self.topics.partitions(&partitions)
+                ),
             }
         } else if self.is_closing.load(Relaxed) {
             let released = if is_cooperative {

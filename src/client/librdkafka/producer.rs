@@ -108,7 +108,7 @@ impl Producer {
                 partition: None,
                 payload: Some(outgoing.value),
                 key: outgoing.key,
-                timestamp: outgoing.origin.timestamp.map(Timestamp::millis),
+                timestamp: outgoing.timestamp.map(Timestamp::millis),
                 headers: owned_headers(outgoing.headers),
                 delivery_opaque: opaque,
             };

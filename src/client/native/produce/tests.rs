@@ -380,7 +380,7 @@ fn a_too_large_record_is_found() {
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].reason, RefusalReason::TooLarge);
     let record = delivered[0].get(refused[0].location).unwrap();
-    assert_eq!(record.origin.offset, 0);
+    assert_eq!(record.offset, 0);
     let expected: Vec<usize> = (1..30).collect();
     assert_eq!(values(&fixture.read(29)), expected);
 }
@@ -401,7 +401,7 @@ fn an_invalid_record_is_found() {
     let refused = &delivered[0].refused;
     assert_eq!(refused.len(), 1);
     let record = delivered[0].get(refused[0].location).unwrap();
-    assert_eq!(record.origin.offset, 1);
+    assert_eq!(record.offset, 1);
     assert_eq!(
         refused[0].reason,
         RefusalReason::Invalid("INVALID_RECORD".to_owned())
