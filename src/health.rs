@@ -21,9 +21,9 @@ const MAX_NAMED: usize = 8;
 /// Liveness, readiness and record counters of a running role.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    broken: AtomicBool,
-    stopping: AtomicBool,
-    joined: AtomicBool,
+    is_broken: AtomicBool,
+    is_stopping: AtomicBool,
+    is_joined: AtomicBool,
     assigned: AtomicUsize,
     /// The reason why no broker is available, or an empty string. Written when it changes, read by probes.
     unavailable: Mutex<String>,
@@ -160,49 +160,49 @@ impl Health {
 
     /// Sets liveness to broken: a thread has ended unexpectedly. Only a restart repairs that.
     pub(crate) fn break_liveness(&self) {
-        self.broken.store(true, Relaxed);
+        self.is_broken.store(true, Relaxed);
     }
 
     /// Returns whether the process works or can recover without a restart.
     pub(crate) fn is_live(&self) -> bool {
-        !self.broken.load(Relaxed)
+        !self.is_broken.load(Relaxed)
     }
 
     /// Makes readiness refuse from now on: the program drains and ends.
-    pub(crate) fn stopping(&self) {
-        self.stopping.store(true, Relaxed);
+    pub(crate) fn set_stopping(&self) {
+        self.is_stopping.store(true, Relaxed);
     }
 
     /// Sets the number of assigned partitions, which can be 0.
-    pub(crate) fn assigned(&self, partitions: usize) {
+    pub(crate) fn set_assigned(&self, partitions: usize) {
         self.assigned.store(partitions, Relaxed);
-        self.joined();
+        self.set_joined();
     }
 
     /// Makes readiness accept: the group has assigned partitions, or the role reads nothing.
-    pub(crate) fn joined(&self) {
-        self.joined.store(true, Relaxed);
+    pub(crate) fn set_joined(&self) {
+        self.is_joined.store(true, Relaxed);
     }
 
     /// Makes readiness refuse until the next assignment.
-    pub(crate) fn revoked(&self) {
-        self.joined.store(false, Relaxed);
+    pub(crate) fn clear_assignment(&self) {
+        self.is_joined.store(false, Relaxed);
         self.assigned.store(0, Relaxed);
     }
 
     /// Returns the number of assigned partitions.
-    pub(crate) fn partitions(&self) -> usize {
+    pub(crate) fn assigned_partitions(&self) -> usize {
         self.assigned.load(Relaxed)
     }
 
-    /// Makes readiness refuse with this reason until [`Health::available`].
-    pub(crate) fn unavailable(&self, reason: &str) {
+    /// Makes readiness refuse with this reason until [`Health::set_available`].
+    pub(crate) fn set_unavailable(&self, reason: &str) {
         reason.clone_into(&mut self.unavailable_text());
     }
 
-    /// Ends [`Health::unavailable`]: a broker answers.
-    pub(crate) fn available(&self) {
-        self.unavailable("");
+    /// Ends [`Health::set_unavailable`]: a broker answers.
+    pub(crate) fn set_available(&self) {
+        self.set_unavailable("");
     }
 
     /// Returns whether records are being processed, or the reason why not.
@@ -210,14 +210,14 @@ impl Health {
         if !self.is_live() {
             return Readiness::Refusing("a thread has ended unexpectedly".to_owned());
         }
-        if self.stopping.load(Relaxed) {
+        if self.is_stopping.load(Relaxed) {
             return Readiness::Refusing("stopping".to_owned());
         }
         let unavailable = self.unavailable_text().clone();
         if !unavailable.is_empty() {
             return Readiness::Refusing(unavailable);
         }
-        if !self.joined.load(Relaxed) {
+        if !self.is_joined.load(Relaxed) {
             return Readiness::Refusing("no partitions assigned yet".to_owned());
         }
         self.stalled(Instant::now())
@@ -242,17 +242,17 @@ mod tests {
     fn readiness_over_a_lifetime() {
         let health = Health::default();
         check(&health, true, Some("no partitions assigned yet"));
-        health.unavailable("localhost:9092: connection refused");
+        health.set_unavailable("localhost:9092: connection refused");
         check(&health, true, Some("localhost:9092: connection refused"));
-        health.available();
-        health.assigned(0);
+        health.set_available();
+        health.set_assigned(0);
         check(&health, true, None);
-        health.assigned(3);
-        assert_eq!(health.partitions(), 3);
-        health.revoked();
+        health.set_assigned(3);
+        assert_eq!(health.assigned_partitions(), 3);
+        health.clear_assignment();
         check(&health, true, Some("no partitions assigned yet"));
-        health.assigned(1);
-        health.stopping();
+        health.set_assigned(1);
+        health.set_stopping();
         check(&health, true, Some("stopping"));
         health.break_liveness();
         check(&health, false, Some("a thread has ended unexpectedly"));
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_stall_makes_it_unready() {
         let health = Health::new(&["in".to_owned()], Duration::ZERO);
-        health.assigned(20);
+        health.set_assigned(20);
         check(&health, true, None);
         let now = Instant::now();
         let partition = |partition| TopicPartition {
@@ -271,9 +271,9 @@ mod tests {
         health.counters().set_lag(partition(3), 7, now);
         let reason = "no progress for 0ns: in-3 (0 in flight, 7 unread)";
         check(&health, true, Some(reason));
-        health.unavailable("localhost:9092: connection refused");
+        health.set_unavailable("localhost:9092: connection refused");
         check(&health, true, Some("localhost:9092: connection refused"));
-        health.available();
+        health.set_available();
         for number in 4..20 {
             health.counters().add_read(partition(number), 1, now);
         }

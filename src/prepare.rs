@@ -21,7 +21,7 @@ pub(crate) fn prepare(
     while !stop.is_set() {
         let reason = match attempt() {
             Ok(()) => {
-                health.available();
+                health.set_available();
                 return Ok(());
             }
             Err(NotReady::Failed(error)) => return Err(error.into()),
@@ -33,7 +33,7 @@ pub(crate) fn prepare(
         };
         if reason != logged {
             log::warn!("waiting: {reason}");
-            health.unavailable(&reason);
+            health.set_unavailable(&reason);
             logged = reason;
         }
         let until = Instant::now() + back_off;

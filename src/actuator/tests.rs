@@ -171,7 +171,7 @@ fn responds() {
             "\r\n\r\nAlive",
         );
         probe::run(&actuator.settings, Probe::Readiness).unwrap_err();
-        actuator.health.assigned(0);
+        actuator.health.set_assigned(0);
         probe::run(&actuator.settings, Probe::Readiness).unwrap();
         actuator.health.break_liveness();
         let text = probe::run(&actuator.settings, Probe::Liveness)

@@ -25,7 +25,7 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
     /// Commits delivered offsets every [`COMMIT_INTERVAL`], or ends the transaction every [`TRANSACTION_INTERVAL`].
     pub(super) fn commit_if_due(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        if !self.has_group || now < self.next_commit {
+        if !self.has_group || now < self.commit_at {
             return Ok(());
         }
         if self.is_transactional {
@@ -37,7 +37,7 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
             }
             return Ok(());
         }
-        self.next_commit = now + COMMIT_INTERVAL;
+        self.commit_at = now + COMMIT_INTERVAL;
         let offsets = self.tracker.committable();
         if !offsets.is_empty() {
             self.consumer.commit(&offsets)?;
@@ -53,7 +53,7 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
         let offsets = self.tracker.committable();
         if offsets.is_empty() {
             self.transaction = TransactionState::Open;
-            self.next_commit = Instant::now() + TRANSACTION_INTERVAL;
+            self.commit_at = Instant::now() + TRANSACTION_INTERVAL;
             return Ok(());
         }
         if self.transaction == TransactionState::Ending {

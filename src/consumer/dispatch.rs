@@ -21,7 +21,7 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
         let max_records = self.bounds.poll_batch_records;
         let timeout = if self.is_transactional {
             // Wake up for the end of the transaction, so that its last records become visible soon.
-            let until_commit = self.next_commit.saturating_duration_since(Instant::now());
+            let until_commit = self.commit_at.saturating_duration_since(Instant::now());
             POLL.min(until_commit)
         } else {
             POLL

@@ -39,11 +39,11 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
             ConsumerEvent::CommitFailed(reason) => self.warn_commit_failed(&reason),
             ConsumerEvent::Unavailable(reason) => {
                 log::warn!("no broker is available: {reason}, retrying");
-                self.health.unavailable(&reason);
+                self.health.set_unavailable(&reason);
             }
             ConsumerEvent::Available => {
                 log::info!("a broker is available again");
-                self.health.available();
+                self.health.set_available();
             }
         }
         Ok(())
@@ -55,7 +55,7 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
             self.topics.partitions(&partitions)
         );
         self.assigned.extend(partitions);
-        self.health.assigned(self.assigned.len());
+        self.health.set_assigned(self.assigned.len());
         // An earlier pause does not cover partitions that are assigned later.
         if self.is_paused {
             self.consumer.pause()?;
@@ -82,7 +82,7 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
         self.health.counters().revoke(partitions, Instant::now());
         self.assigned
             .retain(|partition| !partitions.contains(partition));
-        self.health.revoked();
+        self.health.clear_assignment();
         log::info!("partitions revoked: {}", self.topics.partitions(partitions));
         if !self.is_paused {
             self.consumer.resume()?;

@@ -103,10 +103,10 @@ pub(crate) fn run<C: Consumer>(
         tracker: OffsetTracker::default(),
         assigned: Vec::new(),
         has_group: matches!(group, GroupId::Named(_)),
-        next_commit: now,
+        commit_at: now,
         is_transactional: channels.is_transactional,
         transaction: TransactionState::Open,
-        next_tick: now,
+        tick_at: now,
         is_stalled: false,
         full_since: None,
         is_paused: false,
@@ -136,10 +136,10 @@ struct ConsumerThread<'a, C: Consumer, H> {
     assigned: Vec<TopicPartition>,
     /// The group has a name, so offsets are committed.
     has_group: bool,
-    next_commit: Instant,
+    commit_at: Instant,
     is_transactional: bool,
     transaction: TransactionState,
-    next_tick: Instant,
+    tick_at: Instant,
     /// A stalled partition has been logged.
     is_stalled: bool,
     /// When the limit of poll batches in flight was reached, if it still is.
@@ -179,10 +179,10 @@ impl<C: Consumer, H: Handler> ConsumerThread<'_, C, H> {
     /// Updates the lags and checks for stalled partitions, every [`COMMIT_INTERVAL`].
     fn tick(&mut self) {
         let now = Instant::now();
-        if now < self.next_tick {
+        if now < self.tick_at {
             return;
         }
-        self.next_tick = now + COMMIT_INTERVAL;
+        self.tick_at = now + COMMIT_INTERVAL;
         for (partition, lag) in self.consumer.lags() {
             self.health.counters().set_lag(partition, lag, now);
         }

@@ -66,9 +66,9 @@ fn send<P: Producer>(
         unacknowledged_since: None,
         is_waiting_logged: false,
     };
-    health.unavailable("no broker has answered yet");
+    health.set_unavailable("no broker has answered yet");
     prepare(health, stop, || source.producer.prepare())?;
-    health.joined();
+    health.set_joined();
     source.run(stop)?;
     source.drain(stop)
 }
@@ -161,7 +161,7 @@ impl<P: Producer> Source<'_, P> {
             self.unacknowledged_since = (self.producer.in_flight() > 0).then(Instant::now);
             if std::mem::take(&mut self.is_waiting_logged) {
                 log::info!("topic {}: acknowledging again", self.settings.output);
-                self.health.available();
+                self.health.set_available();
             }
         }
         if !self.is_waiting_logged
@@ -174,7 +174,7 @@ impl<P: Producer> Source<'_, P> {
                 self.settings.output
             );
             log::warn!("{reason}, retrying");
-            self.health.unavailable(&reason);
+            self.health.set_unavailable(&reason);
             self.is_waiting_logged = true;
         }
         Ok(())

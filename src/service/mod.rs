@@ -129,7 +129,7 @@ impl Service {
             }
         };
         let deadline = Instant::now() + STOP_WITHIN;
-        self.health.stopping();
+        self.health.set_stopping();
         self.stop.begin(deadline);
         let Self {
             role,
@@ -211,7 +211,7 @@ impl Service {
                 let _ = self.events.0.try_send(event);
             }
         }
-        self.health.revoked();
+        self.health.clear_assignment();
         self.health.counters().roll_back();
         std::thread::sleep(ABORT_BACKOFF);
         self.stop = Stop::default();

@@ -110,7 +110,10 @@ fn record_counters(role: RoleName, health: &Health) -> Value {
         .map(|(partition, counters)| (health.name(partition), to_json(counters).into()))
         .collect();
     let mut details = to_json(&counters.total());
-    details.insert("assignedPartitions".to_owned(), health.partitions().into());
+    details.insert(
+        "assignedPartitions".to_owned(),
+        health.assigned_partitions().into(),
+    );
     details.insert("partitions".to_owned(), partitions.into());
     if left_out > 0 {
         details.insert("partitionsLeftOut".to_owned(), left_out.into());

@@ -33,7 +33,7 @@ fn info() -> Info {
 
 fn ready() -> Health {
     let health = Health::new(&["timeDest".to_owned()], Duration::from_secs(30));
-    health.assigned(2);
+    health.set_assigned(2);
     health
 }
 

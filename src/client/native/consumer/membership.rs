@@ -93,7 +93,7 @@ impl Consumer {
             }
             Membership::Manual(_) => (),
         }
-        self.send_next_commit(node);
+        self.send_queued_commit(node);
         Ok(())
     }
 

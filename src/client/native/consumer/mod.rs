@@ -73,7 +73,7 @@ pub(crate) struct Consumer {
     /// The commit in flight, and the member that sent it.
     commit: Option<(MemberIdentity, Vec<NextOffset>)>,
     /// The commit to send when the one in flight has its response.
-    next_commit: Option<Vec<NextOffset>>,
+    queued_commit: Option<Vec<NextOffset>>,
     /// Commits offsets in a transaction, in place of the two fields above.
     committer: Option<TransactionCommitter>,
 }
@@ -104,7 +104,7 @@ impl Consumer {
             events: VecDeque::new(),
             is_unavailable: false,
             commit: None,
-            next_commit: None,
+            queued_commit: None,
             committer: transaction.map(TransactionCommitter::new),
         }
     }
@@ -287,7 +287,7 @@ impl crate::client::Consumer for Consumer {
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
         self.fetcher.remove(partitions);
-        if let Some(offsets) = &mut self.next_commit {
+        if let Some(offsets) = &mut self.queued_commit {
             offsets.retain(|(partition, _)| !partitions.contains(partition));
         }
         self.membership.release(partitions);

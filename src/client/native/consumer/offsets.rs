@@ -250,18 +250,18 @@ impl Consumer {
             return;
         };
         let node = coordinator.connect(&mut self.network, &self.metadata, Tag::Coordinator);
-        self.next_commit = Some(offsets.to_vec());
+        self.queued_commit = Some(offsets.to_vec());
         if let Some(node) = node {
-            self.send_next_commit(node);
+            self.send_queued_commit(node);
         }
     }
 
     /// Sends the commit that is waiting to the group coordinator, unless one is in flight.
-    pub(super) fn send_next_commit(&mut self, node: Node) {
+    pub(super) fn send_queued_commit(&mut self, node: Node) {
         if self.commit.is_some() {
             return;
         }
-        let (Some(coordinator), Some(offsets)) = (&self.coordinator, self.next_commit.take())
+        let (Some(coordinator), Some(offsets)) = (&self.coordinator, self.queued_commit.take())
         else {
             return;
         };
