@@ -149,5 +149,6 @@ programs() {
     )
 }
 export_programs() {
-    export PARITY_ROUTER_BIN=$CARGO_TARGET_DIR/ci/bin/parity-router PARITY_ROUTER_SMALL_BIN=$CARGO_TARGET_DIR/ci/bin/parity-router-small
+    local folder=$CARGO_TARGET_DIR/${PARITY_ROUTER_PROFILE:-ci}/bin
+    export PARITY_ROUTER_BIN=$folder/parity-router PARITY_ROUTER_SMALL_BIN=$folder/parity-router-small
 }

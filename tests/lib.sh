@@ -187,17 +187,20 @@ build_small() {
     [ -n "$small_bin" ] || build_program small_bin parity-router-small --no-default-features
 }
 
-# Builds a program and sets the variable $1 to target/ci/bin/$2; the further arguments are cargo's. All builds use one target folder, so
-# that they share their dependencies; the program is copied out of it before the next build replaces it.
+# The Cargo profile of the programs under test: `ci` builds faster, without link-time optimization; `release` is what users get.
+profile=${PARITY_ROUTER_PROFILE:-ci}
+
+# Builds a program and sets the variable $1 to target/$profile/bin/$2; the further arguments are cargo's. All builds use one target folder,
+# so that they share their dependencies; the program is copied out of it before the next build replaces it.
 build_program() {
-    local variable=$1 folder=$root/target/ci/bin program=$root/target/ci/bin/$2
+    local variable=$1 folder=$root/target/$profile/bin program=$root/target/$profile/bin/$2
     shift 2
     say "building ${program##*/}"
     mkdir -p "$folder"
     (
         flock 9
-        cargo build --quiet --profile ci --locked --manifest-path "$root/Cargo.toml" --target-dir "$root/target" "$@"
-        cp "$root/target/ci/parity-router" "$program.new"
+        cargo build --quiet --profile "$profile" --locked --manifest-path "$root/Cargo.toml" --target-dir "$root/target" "$@"
+        cp "$root/target/$profile/parity-router" "$program.new"
         # A program that runs cannot be overwritten, but replaced.
         mv "$program.new" "$program"
     ) 9>"$folder/lock"
