@@ -131,8 +131,8 @@ pub mod fuzz {
     }
 
     /// Parses bytes as a response to each request type.
-    pub fn answers(bytes: &[u8]) {
-        crate::client::fuzz::answers(bytes);
+    pub fn responses(bytes: &[u8]) {
+        crate::client::fuzz::responses(bytes);
     }
 }
 

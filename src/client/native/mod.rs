@@ -100,7 +100,7 @@ pub(crate) mod fuzz {
     }
 
     /// Reads the bytes as the response to each request.
-    pub(crate) fn answers(bytes: &[u8]) {
+    pub(crate) fn responses(bytes: &[u8]) {
         super::protocol::decode_all(&Bytes::copy_from_slice(bytes));
     }
 }

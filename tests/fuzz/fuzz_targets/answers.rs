@@ -1,4 +1,0 @@
-//! Fuzzes `parity_router::fuzz::answers`, the parsers of responses.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| parity_router::fuzz::answers(bytes));
