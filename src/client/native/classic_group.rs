@@ -16,10 +16,10 @@ use kafka_protocol::messages::{
 };
 
 use super::assignor::Member;
-use super::assignor::consumer_protocol::parse_subscription;
+use super::assignor::consumer_protocol::decode_subscription;
 use super::backoff::Backoff;
 use super::classic_requests::{
-    assign, decode_assignment, heartbeat_request, join_group_request, leave_group_request,
+    assign, assigned_partitions, heartbeat_request, join_group_request, leave_group_request,
     sync_group_request,
 };
 use super::coordinator::{Coordinator, MemberIdentity};
@@ -283,7 +283,7 @@ impl ClassicGroup {
         let mut members = Vec::new();
         for member in response.members {
             let instance_id = member.group_instance_id.as_deref();
-            match parse_subscription(&member.member_id, instance_id, &member.metadata) {
+            match decode_subscription(&member.member_id, instance_id, &member.metadata) {
                 Ok(member) => members.push(member),
                 Err(error) => log::warn!("{error}; this member gets no partitions"),
             }
@@ -313,7 +313,7 @@ impl ClassicGroup {
         if let Some(error) = ResponseError::try_from_code(response.error_code) {
             return self.handle_error(network, coordinator, error, events);
         }
-        let assigned = decode_assignment(&response.assignment, &self.topics)
+        let assigned = assigned_partitions(&response.assignment, &self.topics)
             .map_err(|error| join_error(error.to_string()))?;
         self.state = MemberState::Stable;
         self.heartbeat_at = Instant::now() + self.settings.heartbeat_interval;

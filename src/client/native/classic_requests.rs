@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 };
 
 use super::assignor::consumer_protocol::{
-    Malformed, encode_assignment, encode_subscription, parse_assignment,
+    ConsumerProtocolError, decode_assignment, encode_assignment, encode_subscription,
 };
 use super::assignor::{self, Member};
 use super::coordinator::MemberIdentity;
@@ -103,16 +103,16 @@ pub(super) fn assign(
         .collect()
 }
 
-/// Decodes the assignment in a SyncGroup response. The assignment is empty if the leader assigns nothing to this member.
-pub(super) fn decode_assignment(
+/// Returns the partitions in the assignment of a SyncGroup response. The assignment is empty if the leader assigns nothing to this member.
+pub(super) fn assigned_partitions(
     assignment: &Bytes,
     topics: &Topics,
-) -> Result<Vec<TopicPartition>, Malformed> {
+) -> Result<Vec<TopicPartition>, ConsumerProtocolError> {
     if assignment.is_empty() {
         return Ok(Vec::new());
     }
     let mut assigned = Vec::new();
-    for (topic, partition) in parse_assignment(assignment)? {
+    for (topic, partition) in decode_assignment(assignment)? {
         match topics.input_partition(&topic, partition) {
             Some(partition) => assigned.push(partition),
             None => log::warn!(

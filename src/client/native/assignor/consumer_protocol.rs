@@ -20,10 +20,10 @@ const VERSION_GENERATION: i16 = 2;
 /// Kafka's `Topic.MAX_NAME_LENGTH`, in bytes. The name is cloned for each partition, so the memory for it needs a bound.
 const MAX_TOPIC_NAME_BYTES: usize = 249;
 
-/// A subscription or an assignment that cannot be decoded.
+/// The bytes of a subscription or an assignment are invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is invalid: {reason}")]
-pub(crate) struct Malformed {
+pub(crate) struct ConsumerProtocolError {
     what: String,
     reason: &'static str,
 }
@@ -59,11 +59,11 @@ pub(crate) fn encode_subscription(
 }
 
 /// Decodes the subscription of a member.
-pub(crate) fn parse_subscription(
+pub(crate) fn decode_subscription(
     id: &str,
     instance_id: Option<&str>,
     bytes: &[u8],
-) -> Result<Member, Malformed> {
+) -> Result<Member, ConsumerProtocolError> {
     let read = || -> Result<Member, &'static str> {
         let mut bytes = bytes;
         let version = take_version(&mut bytes)?;
@@ -95,7 +95,7 @@ pub(crate) fn parse_subscription(
             generation,
         })
     };
-    read().map_err(|reason| Malformed {
+    read().map_err(|reason| ConsumerProtocolError {
         what: format!("the subscription of group member {id}"),
         reason,
     })
@@ -112,13 +112,13 @@ pub(crate) fn encode_assignment(partitions: &[(String, i32)]) -> Bytes {
 }
 
 /// Decodes the assignment of this member.
-pub(crate) fn parse_assignment(bytes: &[u8]) -> Result<Vec<(String, i32)>, Malformed> {
+pub(crate) fn decode_assignment(bytes: &[u8]) -> Result<Vec<(String, i32)>, ConsumerProtocolError> {
     let read = || {
         let mut bytes = bytes;
         take_version(&mut bytes)?;
         take_partitions(&mut bytes)
     };
-    read().map_err(|reason| Malformed {
+    read().map_err(|reason| ConsumerProtocolError {
         what: "the assignment from the group leader".to_owned(),
         reason,
     })

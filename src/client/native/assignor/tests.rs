@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
 use super::consumer_protocol::{
-    encode_assignment, encode_subscription, parse_assignment, parse_subscription,
+    decode_assignment, decode_subscription, encode_assignment, encode_subscription,
 };
 use super::*;
 
@@ -441,8 +441,8 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_decoded_or_rejected(bytes in vec(any::<u8>(), 0..200)) {
-        let _ = parse_subscription("member", None, &bytes);
-        let _ = parse_assignment(&bytes);
+        let _ = decode_subscription("member", None, &bytes);
+        let _ = decode_assignment(&bytes);
     }
 
     #[test]
@@ -457,8 +457,8 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] = value;
         bytes.truncate(length.index(bytes.len() + 1));
-        let _ = parse_subscription("member", None, &bytes);
-        let _ = parse_assignment(&bytes);
+        let _ = decode_subscription("member", None, &bytes);
+        let _ = decode_assignment(&bytes);
     }
 
     #[test]
@@ -476,12 +476,12 @@ proptest! {
             expected.owned.dedup();
             let instance_id = member.instance_id.as_deref();
             prop_assert_eq!(
-                parse_subscription(&member.id, instance_id, &encoded).unwrap(),
+                decode_subscription(&member.id, instance_id, &encoded).unwrap(),
                 expected
             );
         }
         let partitions: Vec<(String, i32)> = topics.into_iter().collect();
-        prop_assert_eq!(parse_assignment(&encode_assignment(&partitions)).unwrap(), partitions);
+        prop_assert_eq!(decode_assignment(&encode_assignment(&partitions)).unwrap(), partitions);
     }
 }
 
@@ -512,13 +512,13 @@ fn the_encoding_equals_javas() {
             } else {
                 &[]
             };
-            assert_eq!(parse_assignment(&bytes).unwrap(), expected, "{name}");
+            assert_eq!(decode_assignment(&bytes).unwrap(), expected, "{name}");
             if version == "3" {
                 assert_eq!(encode_assignment(expected), bytes, "{name}");
             }
             continue;
         }
-        let decoded = parse_subscription("m", Some("i"), &bytes).unwrap();
+        let decoded = decode_subscription("m", Some("i"), &bytes).unwrap();
         let expected = if name.ends_with("full") {
             let owned = if version == "0" {
                 "-"
@@ -547,30 +547,30 @@ fn a_later_version_is_decoded_as_the_latest_known_one() {
     let mut bytes = encode_subscription(AssignorName::Range, &["a".to_owned()], &[], 5).to_vec();
     bytes[1] = 9;
     bytes.extend_from_slice(b"a field of that version");
-    let decoded = parse_subscription("m", None, &bytes).unwrap();
+    let decoded = decode_subscription("m", None, &bytes).unwrap();
     assert_eq!(decoded, member_of("m - 5 a -"));
     let mut bytes = encode_assignment(&partitions_of("a-1")).to_vec();
     bytes[1] = 9;
     bytes.extend_from_slice(b"a field of that version");
-    assert_eq!(parse_assignment(&bytes).unwrap(), partitions_of("a-1"));
+    assert_eq!(decode_assignment(&bytes).unwrap(), partitions_of("a-1"));
 }
 
 #[test]
 fn the_error_names_the_sender() {
-    let error = parse_subscription("m", None, &[0, 0, 0]).unwrap_err();
+    let error = decode_subscription("m", None, &[0, 0, 0]).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the subscription of group member m is invalid: it is truncated"
     );
-    let error = parse_assignment(&[0xff, 0xff]).unwrap_err();
+    let error = decode_assignment(&[0xff, 0xff]).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the assignment from the group leader is invalid: its version is negative"
     );
     // The count says 2^31 - 1 topics.
-    parse_assignment(&[0, 0, 0x7f, 0xff, 0xff, 0xff]).unwrap_err();
+    decode_assignment(&[0, 0, 0x7f, 0xff, 0xff, 0xff]).unwrap_err();
     let mut long = vec![0, 0, 0, 0, 0, 1, 0, 250];
     long.extend_from_slice(&[b'a'; 270]);
-    let error = parse_assignment(&long).unwrap_err();
+    let error = decode_assignment(&long).unwrap_err();
     assert!(error.to_string().ends_with("longer than 249 bytes"));
 }
