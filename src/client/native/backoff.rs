@@ -17,7 +17,7 @@ pub(super) fn backoff(range: BackoffRange, failures: u32) -> Duration {
     exponential(range, failures).mul_f64(0.8 + random as f64 / 1000.0)
 }
 
-/// State of a request that is retried: its failures in a row, and the time before which it is not sent again.
+/// State of a request or a connection that is retried: its failures in a row, and the time before which it is not tried again.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -51,12 +51,12 @@ impl Backoff {
         self.failures
     }
 
-    /// Returns whether it is too early to send the request.
+    /// Returns whether it is too early to try again.
     pub(super) fn is_waiting(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Returns the end of the wait, which may be in the past, or `None` if the request is not waiting.
+    /// Returns the end of the wait, which may be in the past, or `None` if there is no wait.
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }

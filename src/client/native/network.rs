@@ -116,7 +116,7 @@ impl<T> Network<T> {
     pub(super) fn connect_failures(&self, node: Node) -> u32 {
         self.nodes
             .get(&node)
-            .map_or(0, |connection| connection.failures)
+            .map_or(0, |connection| connection.backoff.failures())
     }
 
     /// Returns the number of requests in flight to the node, and of request bytes that are not written to its socket yet.

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Instant;
 
-use crate::client::native::backoff::{backoff, exponential};
+use crate::client::native::backoff::{Backoff, exponential};
 use crate::client::native::connection::Connection;
 use crate::client::settings::ConnectionSettings;
 
@@ -15,10 +15,8 @@ pub(super) struct NodeConnection<T> {
     pub(super) connection: Option<Connection<T>>,
     /// IP addresses of the host that have not been tried yet; the next one is last.
     untried: Vec<SocketAddr>,
-    /// Failures since the connection was last ready.
-    pub(super) failures: u32,
-    /// Time before which the node is not connected to again.
-    pub(super) retry_at: Option<Instant>,
+    /// Failures since the connection was last ready, and the wait before the next attempt.
+    pub(super) backoff: Backoff,
 }
 
 impl<T> NodeConnection<T> {
@@ -27,8 +25,7 @@ impl<T> NodeConnection<T> {
             address: address.to_owned(),
             connection: None,
             untried: Vec::new(),
-            failures: 0,
-            retry_at: None,
+            backoff: Backoff::default(),
         }
     }
 
@@ -40,7 +37,7 @@ impl<T> NodeConnection<T> {
     pub(super) fn change_address(&mut self, address: &str) -> Option<Connection<T>> {
         address.clone_into(&mut self.address);
         self.untried.clear();
-        self.retry_at = None;
+        self.backoff.end_wait();
         self.connection.take()
     }
 
@@ -49,7 +46,7 @@ impl<T> NodeConnection<T> {
         match &self.connection {
             Some(connection) => connection.deadline(),
             // The caller has to connect again after the back-off, so the network need not wake up after that.
-            None => self.retry_at.filter(|at| *at > now),
+            None => self.backoff.until().filter(|until| *until > now),
         }
     }
 
@@ -60,7 +57,7 @@ impl<T> NodeConnection<T> {
         now: Instant,
         settings: &ConnectionSettings,
     ) -> Result<(), String> {
-        if self.retry_at.is_some_and(|at| now < at) {
+        if self.backoff.is_waiting(now) {
             return Ok(());
         }
         let opened = self.open_next(now, settings);
@@ -75,7 +72,7 @@ impl<T> NodeConnection<T> {
             self.untried = self.address.to_socket_addrs()?.collect();
             self.untried.reverse();
         }
-        let timeout = exponential(settings.connect_timeout, self.failures);
+        let timeout = exponential(settings.connect_timeout, self.backoff.failures());
         let address = self.untried.pop().ok_or(std::io::ErrorKind::NotFound)?;
         self.connection = Some(Connection::open(address, now + timeout)?);
         Ok(())
@@ -83,16 +80,15 @@ impl<T> NodeConnection<T> {
 
     /// Counts a failure. If the host has another IP address, it is tried at once; otherwise the back-off starts.
     pub(super) fn failed(&mut self, now: Instant, settings: &ConnectionSettings) {
-        self.retry_at = self
-            .untried
-            .is_empty()
-            .then(|| now + backoff(settings.reconnect_backoff, self.failures));
-        self.failures = self.failures.saturating_add(1);
+        self.backoff.fail(now, settings.reconnect_backoff);
+        if !self.untried.is_empty() {
+            self.backoff.end_wait();
+        }
     }
 
     /// The connection is ready: forgets the failures before it.
     pub(super) fn succeeded(&mut self) {
-        self.failures = 0;
+        self.backoff.clear_failures();
         self.untried.clear();
     }
 }

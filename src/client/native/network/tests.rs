@@ -73,7 +73,7 @@ fn a_node_that_nobody_connects_to_does_not_shorten_a_wait() {
     network.disconnect(NODE, "test");
     network.next_event();
     // The end of the back-off ends one poll, and none after it.
-    let retry_at = network.nodes[&NODE].retry_at.unwrap();
+    let retry_at = network.nodes[&NODE].backoff.until().unwrap();
     network.poll(retry_at);
     let wait = Duration::from_millis(50);
     let start = Instant::now().max(retry_at);
