@@ -18,6 +18,7 @@ use super::backoff::Backoff;
 use super::coordinator::{Coordinator, MemberIdentity};
 use super::metadata::Metadata;
 use super::network::{Network, Node};
+use super::protocol::SupportedRequest;
 use super::request::{group_by_topic, text, topic_name};
 use super::transaction_error::{
     CONCURRENT_BACKOFF, TransactionErrorClass, classify, error_message, fatal_error,
@@ -44,9 +45,9 @@ pub(super) enum TransactionRequest {
 impl TransactionRequest {
     fn name(self) -> &'static str {
         match self {
-            Self::AddOffsetsToTxn => "AddOffsetsToTxn",
-            Self::TxnOffsetCommit => "TxnOffsetCommit",
-            Self::EndTxn => "EndTxn",
+            Self::AddOffsetsToTxn => AddOffsetsToTxnRequest::NAME,
+            Self::TxnOffsetCommit => TxnOffsetCommitRequest::NAME,
+            Self::EndTxn => EndTxnRequest::NAME,
         }
     }
 }
@@ -133,7 +134,7 @@ impl TransactionCommitter {
             self.transaction.set_producer_identity(identity);
             return Ok(());
         };
-        let reason = error_message("InitProducerId", None, response.error_code);
+        let reason = error_message(InitProducerIdRequest::NAME, None, response.error_code);
         Err(match error {
             ResponseError::InvalidTransactionTimeout => failed(format!(
                 "{reason}: transaction.timeout.ms={} exceeds the broker's transaction.max.timeout.ms",
@@ -162,7 +163,11 @@ impl TransactionCommitter {
         loop {
             let Some((node, address)) = self.coordinator.node(metadata) else {
                 let code = response.error_code;
-                return Err(waiting(error_message("FindCoordinator", None, code)));
+                return Err(waiting(error_message(
+                    FindCoordinatorRequest::NAME,
+                    None,
+                    code,
+                )));
             };
             if network.connect(node, address) {
                 return Ok(node);

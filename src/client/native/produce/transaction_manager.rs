@@ -15,6 +15,7 @@ use crate::client::Error;
 use crate::client::native::backoff::Backoff;
 use crate::client::native::coordinator::Coordinator;
 use crate::client::native::network::Node;
+use crate::client::native::protocol::SupportedRequest;
 use crate::client::native::request::{group_by_topic, text, topic_name};
 use crate::client::native::response::Response;
 use crate::client::native::transaction_error::{
@@ -159,13 +160,14 @@ impl Producer {
                 if coordinator_moved {
                     manager.coordinator.mark_unknown(&self.network);
                 }
-                let cause = error_message("AddPartitionsToTxn", partition.as_deref(), code);
+                let cause =
+                    error_message(AddPartitionsToTxnRequest::NAME, partition.as_deref(), code);
                 self.warn(now, &format!("{cause}, retrying"));
                 self.retry_add_partitions(now);
                 Ok(())
             }
             TransactionErrorClass::Abortable | TransactionErrorClass::Fatal => Err(
-                transaction_error("AddPartitionsToTxn", partition.as_deref(), code),
+                transaction_error(AddPartitionsToTxnRequest::NAME, partition.as_deref(), code),
             ),
         }
     }
