@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
     CreateTopicsRequest, FetchRequest, MetadataRequest, ProduceRequest,
 };
 
-use super::error_name::kafka_name;
+use super::error_name::{kafka_name, with_message};
 use super::metadata::{Metadata, Topic};
 use super::network::{Network, Node};
 use super::request::topic_name;
@@ -192,11 +192,8 @@ fn create<T: Copy + PartialEq>(
             // Another instance created it first.
             Some(ResponseError::TopicAlreadyExists) => (),
             Some(error) => {
-                let details = topic.error_message.as_deref().unwrap_or_default();
-                return Err(waiting(format!(
-                    "create topic {name}: {} {details}",
-                    kafka_name(error)
-                )));
+                let cause = with_message(error, topic.error_message.as_deref());
+                return Err(waiting(format!("create topic {name}: {cause}")));
             }
         }
     }

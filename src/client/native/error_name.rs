@@ -9,6 +9,15 @@ pub(in crate::client) fn kafka_name(error: ResponseError) -> impl Display {
     KafkaName(error)
 }
 
+/// Formats an error with the broker's message about it, if there is one: `INVALID_CONFIG: Unknown topic config name`.
+pub(super) fn with_message(error: ResponseError, message: Option<&str>) -> String {
+    let name = kafka_name(error);
+    match message {
+        None | Some("") => name.to_string(),
+        Some(message) => format!("{name}: {message}"),
+    }
+}
+
 struct KafkaName(ResponseError);
 
 impl Display for KafkaName {
@@ -181,5 +190,16 @@ mod tests {
         }
         check(-1, "UNKNOWN_SERVER_ERROR");
         check(1000, "UNKNOWN (code 1000)");
+    }
+
+    #[test]
+    fn the_message_follows_the_name_if_there_is_one() {
+        let error = ResponseError::PolicyViolation;
+        assert_eq!(with_message(error, None), "POLICY_VIOLATION");
+        assert_eq!(with_message(error, Some("")), "POLICY_VIOLATION");
+        assert_eq!(
+            with_message(error, Some("too few replicas")),
+            "POLICY_VIOLATION: too few replicas"
+        );
     }
 }

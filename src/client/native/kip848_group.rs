@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::backoff::backoff;
 use super::coordinator::{Coordinator, MemberIdentity};
-use super::error_name::kafka_name;
+use super::error_name::{kafka_name, with_message};
 use super::group_error::join_error;
 use super::metadata::Metadata;
 use super::network::{Network, Node};
@@ -258,10 +258,10 @@ impl Kip848Group {
                 self.retry(network);
                 Ok(())
             }
-            _ => Err(join_error(format!(
-                "{name} {}",
-                response.error_message.as_deref().unwrap_or_default()
-            ))),
+            _ => {
+                let message = response.error_message.as_deref();
+                Err(join_error(with_message(error, message)))
+            }
         }
     }
 

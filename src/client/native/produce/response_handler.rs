@@ -13,7 +13,7 @@ use super::in_flight::RecordCount;
 use super::{BatchId, Producer, RequestTag, failure};
 use crate::client::Error;
 use crate::client::batch::RefusalReason;
-use crate::client::native::error_name::kafka_name;
+use crate::client::native::error_name::{kafka_name, with_message};
 use crate::client::native::network::{NetworkEvent, Node};
 use crate::client::native::response::Response;
 use crate::client::native::transaction_error::CONCURRENT_BACKOFF;
@@ -227,13 +227,9 @@ impl Producer {
         error: ResponseError,
         response: &PartitionProduceResponse,
     ) -> Result<(), Error> {
-        let name = kafka_name(error);
-        let batch_message = response.error_message.as_deref().unwrap_or_default();
+        let batch_message = response.error_message.as_deref();
         self.refuse(batch, &response.record_errors, |record_message| {
-            RefusalReason::Invalid(match record_message.unwrap_or(batch_message) {
-                "" => name.to_string(),
-                message => format!("{name}: {message}"),
-            })
+            RefusalReason::Invalid(with_message(error, record_message.or(batch_message)))
         })
     }
 
