@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use bytes::{Bytes, BytesMut};
 
 use super::protocol::{self, DecodeError, SupportedRequest};
+use crate::client::error::Error;
 
 /// Largest response that is accepted, as in librdkafka (`receive.message.max.bytes`). A larger length does not come from a Kafka broker.
 const MAX_RESPONSE_BYTES: usize = 100_000_000;
@@ -32,6 +33,26 @@ impl<T> Response<T> {
     /// Returns the buffer, which everything decoded from the response shares.
     pub(super) fn into_body(self) -> Bytes {
         self.body
+    }
+}
+
+/// The reason why a response was not handled.
+pub(super) enum ResponseFailure {
+    /// It cannot be decoded: the connection is closed and the request counts as disconnected.
+    Undecodable(DecodeError),
+    /// The client fails.
+    Fatal(Error),
+}
+
+impl From<DecodeError> for ResponseFailure {
+    fn from(error: DecodeError) -> Self {
+        Self::Undecodable(error)
+    }
+}
+
+impl From<Error> for ResponseFailure {
+    fn from(error: Error) -> Self {
+        Self::Fatal(error)
     }
 }
 

@@ -13,32 +13,11 @@ use crate::client::native::classic_group::GroupRequest;
 use crate::client::native::fetch::PositionState;
 use crate::client::native::group_error::join_error;
 use crate::client::native::network::Node;
-use crate::client::native::protocol::DecodeError;
-use crate::client::native::response::Response;
+use crate::client::native::response::{Response, ResponseFailure};
 use crate::client::native::transaction_committer::TransactionRequest;
 use crate::client::native::transaction_error::{TransactionErrorClass, classify, fatal_error};
 use crate::client::{ConsumerEvent, Error};
 use crate::topic_partition::TopicPartition;
-
-/// The reason why a response was not handled.
-enum ResponseFailure {
-    /// It cannot be decoded: the connection is closed and the request counts as disconnected.
-    Undecodable(DecodeError),
-    /// The consumer fails.
-    Fatal(Error),
-}
-
-impl From<DecodeError> for ResponseFailure {
-    fn from(error: DecodeError) -> Self {
-        Self::Undecodable(error)
-    }
-}
-
-impl From<Error> for ResponseFailure {
-    fn from(error: Error) -> Self {
-        Self::Fatal(error)
-    }
-}
 
 impl Consumer {
     pub(super) fn handle_response(

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::InitProducerIdRequest;
+use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
 use super::error_class::{ErrorClass, classify};
 use super::in_flight::ProducerIdentity;
@@ -11,8 +11,6 @@ use super::{Producer, RequestTag, failure};
 use crate::client::Error;
 use crate::client::native::backoff::Backoff;
 use crate::client::native::error_name::kafka_name;
-use crate::client::native::network::Node;
-use crate::client::native::response::Response;
 
 #[derive(Debug, Default)]
 pub(super) struct ProducerId {
@@ -59,18 +57,9 @@ impl Producer {
 
     pub(super) fn handle_producer_id_response(
         &mut self,
-        node: Node,
-        response: &Response<RequestTag>,
+        response: &InitProducerIdResponse,
         now: Instant,
     ) -> Result<(), Error> {
-        let response = match response.decode::<InitProducerIdRequest>() {
-            Ok(response) => response,
-            Err(error) => {
-                self.retry_producer_id(now);
-                self.network.disconnect(node, &error.to_string());
-                return Ok(());
-            }
-        };
         let Some(error) = ResponseError::try_from_code(response.error_code) else {
             self.producer_id.is_requested = false;
             self.producer_id.backoff.clear_failures();

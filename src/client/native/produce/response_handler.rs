@@ -6,7 +6,10 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse,
 };
-use kafka_protocol::messages::{MetadataRequest, ProduceRequest};
+use kafka_protocol::messages::{
+    AddPartitionsToTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest,
+    ProduceRequest, ProduceResponse,
+};
 
 use super::error_class::{ErrorClass, classify};
 use super::in_flight::RecordCount;
@@ -15,7 +18,7 @@ use crate::client::Error;
 use crate::client::batch::RefusalReason;
 use crate::client::native::error_name::{kafka_name, with_message};
 use crate::client::native::network::{NetworkEvent, Node};
-use crate::client::native::response::Response;
+use crate::client::native::response::{Response, ResponseFailure};
 use crate::client::native::transaction_error::CONCURRENT_BACKOFF;
 use crate::client::report;
 
@@ -49,20 +52,49 @@ impl Producer {
         response: &Response<RequestTag>,
         now: Instant,
     ) -> Result<(), Error> {
-        match response.tag {
-            RequestTag::Metadata => {
-                self.handle_metadata_response(node, response);
+        match self.dispatch_response(node, response, now) {
+            Ok(()) => Ok(()),
+            Err(ResponseFailure::Fatal(error)) => Err(error),
+            Err(ResponseFailure::Undecodable(error)) => {
+                // The failure of a batch reports this error, so the connection is closed first.
+                self.network.disconnect(node, &error.to_string());
+                self.handle_disconnect(response.tag, now);
                 Ok(())
             }
-            RequestTag::InitProducerId => self.handle_producer_id_response(node, response, now),
-            RequestTag::FindCoordinator => self.handle_coordinator_response(node, response),
-            RequestTag::AddPartitionsToTxn => {
-                self.handle_add_partitions_response(node, response, now)
-            }
-            RequestTag::Produce(batch) => self.handle_produce_response(node, response, batch, now),
-            // `prepare` does not wait for it any more.
-            RequestTag::Prepare => Ok(()),
         }
+    }
+
+    fn dispatch_response(
+        &mut self,
+        node: Node,
+        response: &Response<RequestTag>,
+        now: Instant,
+    ) -> Result<(), ResponseFailure> {
+        match response.tag {
+            RequestTag::Metadata => {
+                let response = response.decode::<MetadataRequest>()?;
+                self.metadata.handle_response(&self.network, &response);
+            }
+            RequestTag::InitProducerId => {
+                let response = response.decode::<InitProducerIdRequest>()?;
+                self.handle_producer_id_response(&response, now)?;
+            }
+            RequestTag::FindCoordinator => {
+                let response = response.decode::<FindCoordinatorRequest>()?;
+                self.handle_coordinator_response(&response)?;
+            }
+            RequestTag::AddPartitionsToTxn => {
+                let response = response.decode::<AddPartitionsToTxnRequest>()?;
+                self.handle_add_partitions_response(&response, now)?;
+            }
+            RequestTag::Produce(batch) => {
+                let response = response.decode::<ProduceRequest>()?;
+                self.handle_produce_response(node, response, batch, now)?;
+            }
+            // `prepare` does not wait for it any more.
+            RequestTag::Prepare => (),
+        }
+        Ok(())
     }
 
     /// The request of `tag` will get no response.
@@ -83,39 +115,23 @@ impl Producer {
         }
     }
 
-    fn handle_metadata_response(&mut self, node: Node, response: &Response<RequestTag>) {
-        match response.decode::<MetadataRequest>() {
-            Ok(metadata) => self.metadata.handle_response(&self.network, &metadata),
-            Err(error) => {
-                self.metadata.disconnected();
-                self.network.disconnect(node, &error.to_string());
-            }
-        }
-    }
-
     fn handle_produce_response(
         &mut self,
         node: Node,
-        response: &Response<RequestTag>,
+        response: ProduceResponse,
         batch: BatchId,
         now: Instant,
     ) -> Result<(), Error> {
-        let produced = response.decode::<ProduceRequest>().ok();
-        let throttle = produced.as_ref().map(|produced| produced.throttle_time_ms);
-        if let Some(millis) = throttle.and_then(|millis| u64::try_from(millis).ok())
-            && millis > 0
-        {
+        if let Ok(millis @ 1..) = u64::try_from(response.throttle_time_ms) {
             let until = now + Duration::from_millis(millis);
             self.throttled_until.insert(node, until);
         }
-        let partition = produced
-            .and_then(|produced| produced.responses.into_iter().next())
-            .and_then(|topic| topic.partition_responses.into_iter().next());
+        let topic = response.responses.into_iter().next();
+        let partition = topic.and_then(|topic| topic.partition_responses.into_iter().next());
         let Some(partition) = partition else {
-            // The failure of the batch reports this reason, so it comes first.
             self.network
-                .disconnect(node, "malformed response to Produce");
-            self.handle_disconnect(response.tag, now);
+                .disconnect(node, "the response to Produce has no partition");
+            self.handle_disconnect(RequestTag::Produce(batch), now);
             return Ok(());
         };
         self.complete_batch(batch, &partition, now)

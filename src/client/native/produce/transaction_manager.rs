@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::{
-    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, FindCoordinatorRequest, TransactionalId,
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, FindCoordinatorResponse, TransactionalId,
 };
 
 use super::partition_queue::PartitionQueue;
@@ -14,10 +14,8 @@ use super::{Producer, RequestTag};
 use crate::client::Error;
 use crate::client::native::backoff::Backoff;
 use crate::client::native::coordinator::Coordinator;
-use crate::client::native::network::Node;
 use crate::client::native::protocol::SupportedRequest;
 use crate::client::native::request::{group_by_topic, text, topic_name};
-use crate::client::native::response::Response;
 use crate::client::native::transaction_error::{
     CONCURRENT_BACKOFF, TransactionErrorClass, classify, error_message, transaction_error,
 };
@@ -100,23 +98,15 @@ impl Producer {
 
     pub(super) fn handle_coordinator_response(
         &mut self,
-        node: Node,
-        response: &Response<RequestTag>,
+        response: &FindCoordinatorResponse,
     ) -> Result<(), Error> {
         let Some(manager) = &mut self.transaction_manager else {
             return Ok(());
         };
-        match response.decode::<FindCoordinatorRequest>() {
-            Ok(response) => manager
-                .coordinator
-                .handle_response(&self.network, &mut self.metadata, &response)
-                .map_err(super::failure),
-            Err(error) => {
-                manager.coordinator.disconnected(&self.network);
-                self.network.disconnect(node, &error.to_string());
-                Ok(())
-            }
-        }
+        manager
+            .coordinator
+            .handle_response(&self.network, &mut self.metadata, response)
+            .map_err(super::failure)
     }
 
     pub(super) fn coordinator_disconnected(&mut self) {
@@ -127,20 +117,13 @@ impl Producer {
 
     pub(super) fn handle_add_partitions_response(
         &mut self,
-        node: Node,
-        response: &Response<RequestTag>,
+        response: &AddPartitionsToTxnResponse,
         now: Instant,
     ) -> Result<(), Error> {
-        let Ok(response) = response.decode::<AddPartitionsToTxnRequest>() else {
-            self.retry_add_partitions(now);
-            self.network
-                .disconnect(node, "malformed response to AddPartitionsToTxn");
-            return Ok(());
-        };
         let Some(manager) = &mut self.transaction_manager else {
             return Ok(());
         };
-        let (partition, code) = worst_result(&response);
+        let (partition, code) = worst_result(response);
         match classify(code) {
             TransactionErrorClass::Success => {
                 manager.backoff.reset();
