@@ -71,15 +71,11 @@ impl Producer {
         let Some(node) = coordinator.connect(&mut self.network, &self.metadata, tag) else {
             return;
         };
-        let missing = queues
-            .iter()
-            .enumerate()
-            .filter(|(_, queue)| is_missing(queue));
-        let missing: Vec<usize> = missing.map(|(index, _)| index).collect();
-        let partitions = missing.iter().filter_map(|&index| queues.get(index));
-        let mut partitions: Vec<_> = partitions
-            .map(|queue| (self.topics.output(queue.output), queue.partition))
-            .collect();
+        let missing = queues.iter().enumerate();
+        let missing = missing.filter(|(_, queue)| is_missing(queue));
+        let (indexes, mut partitions): (Vec<usize>, Vec<(&str, i32)>) = missing
+            .map(|(index, queue)| (index, (self.topics.output(queue.output), queue.partition)))
+            .unzip();
         partitions.sort_unstable();
         let topics = group_by_topic(partitions, |name, partitions| {
             AddPartitionsToTxnTopic::default()
@@ -91,7 +87,7 @@ impl Producer {
             .with_v3_and_below_producer_id(producer_id.into())
             .with_v3_and_below_producer_epoch(epoch)
             .with_v3_and_below_topics(topics);
-        manager.requested = Some(missing);
+        manager.requested = Some(indexes);
         self.network
             .send(node, &request, RequestTag::AddPartitionsToTxn);
     }
