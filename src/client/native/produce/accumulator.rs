@@ -16,10 +16,8 @@ use crate::client::{Batch, OutputTopic, Topics};
 #[derive(Debug)]
 pub(super) struct RecordAccumulator {
     pub(super) batch_settings: BatchSettings,
-    /// `max.in.flight.requests.per.connection`. Also bounds the queued batches of all partitions.
-    max_in_flight: usize,
-    is_idempotent: bool,
-    is_transactional: bool,
+    /// Bound on the queued batches of all partitions: `max.in.flight.requests.per.connection`.
+    max_queued: usize,
     pub(super) incomplete: IncompleteBatches,
     /// Record sets without a partition, oldest first.
     unassigned: VecDeque<UnassignedRecordSet>,
@@ -38,11 +36,7 @@ struct UnassignedRecordSet {
 }
 
 impl RecordAccumulator {
-    pub(super) fn new(
-        settings: &ProducerSettings,
-        topics: &Topics,
-        is_transactional: bool,
-    ) -> Self {
+    pub(super) fn new(settings: &ProducerSettings, topics: &Topics) -> Self {
         let outputs = topics.outputs.iter().map(String::as_str);
         let longest_name = outputs.max_by_key(|topic| topic.len());
         let max_size =
@@ -54,9 +48,7 @@ impl RecordAccumulator {
                 merged_size: settings.batch_size.unwrap_or(max_size).min(max_size),
                 max_size,
             },
-            max_in_flight: settings.max_in_flight,
-            is_idempotent: settings.idempotent,
-            is_transactional,
+            max_queued: settings.max_in_flight,
             incomplete: IncompleteBatches::default(),
             unassigned: VecDeque::new(),
             queues: Vec::new(),
@@ -83,7 +75,7 @@ impl RecordAccumulator {
 
     /// With `linger.ms`, batches have to queue up to be merged; the number of poll batches in flight bounds them.
     fn queues_have_room(&self) -> bool {
-        !self.batch_settings.linger.is_zero() || self.queued() < self.max_in_flight
+        !self.batch_settings.linger.is_zero() || self.queued() < self.max_queued
     }
 
     /// Number of queued batches of all partitions.
@@ -112,16 +104,17 @@ impl RecordAccumulator {
         self.unassigned.pop_front();
     }
 
-    /// Appends a batch to the queue of its partition.
-    pub(super) fn enqueue(&mut self, output: OutputTopic, partition: i32, batch: ProducerBatch) {
+    /// Appends a batch to the queue of its partition. The queue is created for the first batch, with the result of `in_flight`.
+    pub(super) fn enqueue(
+        &mut self,
+        output: OutputTopic,
+        partition: i32,
+        batch: ProducerBatch,
+        in_flight: impl FnOnce() -> InFlightBatches<ProducerBatch>,
+    ) {
         let queues = &mut self.queues;
         let index = *self.queue_of.entry((output, partition)).or_insert_with(|| {
-            let in_flight = InFlightBatches::new(
-                self.max_in_flight,
-                self.is_idempotent,
-                !self.is_transactional,
-            );
-            queues.push(PartitionQueue::new(output, partition, in_flight));
+            queues.push(PartitionQueue::new(output, partition, in_flight()));
             queues.len() - 1
         });
         if let Some(queue) = queues.get_mut(index) {

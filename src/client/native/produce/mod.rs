@@ -106,7 +106,7 @@ impl Producer {
             metadata: Metadata::new(&client.brokers, outputs.clone()),
             producer_id: ProducerId::default(),
             transaction_manager: transaction.map(TransactionManager::new),
-            accumulator: RecordAccumulator::new(settings, topics, transaction.is_some()),
+            accumulator: RecordAccumulator::new(settings, topics),
             sticky_partitioners: outputs.map(|_| StickyPartitioner::default()).collect(),
             throttled_until: BTreeMap::new(),
             request_head: Vec::new(),

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use kafka_protocol::error::ResponseError;
 
+use super::in_flight::InFlightBatches;
 use super::producer_batch::ProducerBatch;
 use super::{Producer, failure};
 use crate::client::Error;
@@ -95,6 +96,14 @@ impl Producer {
         let output = first
             .and_then(|first| OutputTopic::try_from(first).ok())
             .unwrap_or(output);
-        self.accumulator.enqueue(output, partition, batch);
+        self.accumulator.enqueue(output, partition, batch, || {
+            let may_restart_numbers = self.transaction_manager.is_none();
+            let settings = &self.settings;
+            InFlightBatches::new(
+                settings.max_in_flight,
+                settings.idempotent,
+                may_restart_numbers,
+            )
+        });
     }
 }
