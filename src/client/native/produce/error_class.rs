@@ -28,49 +28,51 @@ pub(super) enum ErrorClass {
     Fatal,
 }
 
-/// Classifies the error of a batch. Unknown errors are retried, so that no record is lost because the broker is newer than this client.
-pub(super) fn classify(error: ResponseError) -> ErrorClass {
-    use ResponseError as E;
-    match error {
-        E::DuplicateSequenceNumber => ErrorClass::Duplicate,
-        E::OutOfOrderSequenceNumber => ErrorClass::OutOfSequence,
-        E::UnknownProducerId
-        | E::InvalidProducerEpoch
-        | E::InvalidProducerIdMapping
-        | E::InvalidTxnState
-        | E::TransactionAbortable
-        | E::ProducerFenced => ErrorClass::IdentityRejected,
-        E::MessageTooLarge | E::RecordListTooLarge => ErrorClass::TooLarge,
-        E::InvalidRecord | E::InvalidTimestamp => ErrorClass::InvalidRecord,
-        E::CorruptMessage => ErrorClass::Corrupt,
-        E::TopicAuthorizationFailed
-        | E::ClusterAuthorizationFailed
-        | E::TransactionalIdAuthorizationFailed
-        | E::InvalidTopicException
-        | E::UnsupportedVersion
-        | E::InvalidRequiredAcks
-        | E::UnsupportedForMessageFormat
-        | E::UnsupportedCompressionType => ErrorClass::Fatal,
-        // Only these guarantee that nothing was appended. The others can occur while the leader waits for its followers.
-        E::NotEnoughReplicas | E::LeaderNotAvailable | E::ThrottlingQuotaExceeded => {
-            ErrorClass::Retriable {
-                is_possibly_appended: false,
-                needs_metadata: error == E::LeaderNotAvailable,
+impl ErrorClass {
+    /// Returns the class of an error. Unknown errors are retried, so that no record is lost because the broker is newer than this client.
+    pub(super) fn of(error: ResponseError) -> Self {
+        use ResponseError as E;
+        match error {
+            E::DuplicateSequenceNumber => Self::Duplicate,
+            E::OutOfOrderSequenceNumber => Self::OutOfSequence,
+            E::UnknownProducerId
+            | E::InvalidProducerEpoch
+            | E::InvalidProducerIdMapping
+            | E::InvalidTxnState
+            | E::TransactionAbortable
+            | E::ProducerFenced => Self::IdentityRejected,
+            E::MessageTooLarge | E::RecordListTooLarge => Self::TooLarge,
+            E::InvalidRecord | E::InvalidTimestamp => Self::InvalidRecord,
+            E::CorruptMessage => Self::Corrupt,
+            E::TopicAuthorizationFailed
+            | E::ClusterAuthorizationFailed
+            | E::TransactionalIdAuthorizationFailed
+            | E::InvalidTopicException
+            | E::UnsupportedVersion
+            | E::InvalidRequiredAcks
+            | E::UnsupportedForMessageFormat
+            | E::UnsupportedCompressionType => Self::Fatal,
+            // Only these guarantee that nothing was appended. The others can occur while the leader waits for its followers.
+            E::NotEnoughReplicas | E::LeaderNotAvailable | E::ThrottlingQuotaExceeded => {
+                Self::Retriable {
+                    is_possibly_appended: false,
+                    needs_metadata: error == E::LeaderNotAvailable,
+                }
             }
+            error => Self::Retriable {
+                is_possibly_appended: true,
+                needs_metadata: matches!(
+                    error,
+                    E::NotLeaderOrFollower
+                        | E::UnknownTopicOrPartition
+                        | E::KafkaStorageError
+                        | E::ReplicaNotAvailable
+                        | E::BrokerNotAvailable
+                        | E::FencedLeaderEpoch
+                        | E::UnknownLeaderEpoch
+                ),
+            },
         }
-        error => ErrorClass::Retriable {
-            is_possibly_appended: true,
-            needs_metadata: matches!(
-                error,
-                E::NotLeaderOrFollower
-                    | E::UnknownTopicOrPartition
-                    | E::KafkaStorageError
-                    | E::ReplicaNotAvailable
-                    | E::BrokerNotAvailable
-                    | E::FencedLeaderEpoch
-                    | E::UnknownLeaderEpoch
-            ),
-        },
     }
 }
 
@@ -80,7 +82,7 @@ mod tests {
 
     #[track_caller]
     fn check(error: ResponseError, expected: ErrorClass) {
-        assert_eq!(classify(error), expected);
+        assert_eq!(ErrorClass::of(error), expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
-use super::error_class::{ErrorClass, classify};
+use super::error_class::ErrorClass;
 use super::in_flight::ProducerIdentity;
 use super::{Producer, RequestTag, failure};
 use crate::client::Error;
@@ -67,7 +67,7 @@ impl Producer {
             return Ok(());
         };
         let name = kafka_name(error);
-        if classify(error) == ErrorClass::Fatal {
+        if ErrorClass::of(error) == ErrorClass::Fatal {
             let reason = format!("InitProducerId (enable.idempotence): {name}");
             return Err(failure(reason));
         }

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
     ProduceRequest, ProduceResponse,
 };
 
-use super::error_class::{ErrorClass, classify};
+use super::error_class::ErrorClass;
 use super::in_flight::RecordCount;
 use super::{BatchId, Producer, RequestTag, failure};
 use crate::client::Error;
@@ -152,7 +152,7 @@ impl Producer {
             return Ok(());
         };
         let retry_backoff = self.network.settings().retry_backoff;
-        match classify(error) {
+        match ErrorClass::of(error) {
             ErrorClass::Duplicate => self.acknowledge(batch, response.base_offset),
             ErrorClass::Retriable {
                 is_possibly_appended,
