@@ -21,8 +21,8 @@ use super::network::{Network, Node};
 use super::protocol::SupportedRequest;
 use super::request::{group_by_topic, text, topic_name};
 use super::transaction_error::{
-    CONCURRENT_BACKOFF, TransactionErrorClass, classify, error_message, fatal_error,
-    transaction_error,
+    CONCURRENT_BACKOFF, TransactionErrorClass, error_message, transaction_error,
+    transaction_failure,
 };
 use crate::client::NotReady;
 use crate::client::error::Error;
@@ -134,13 +134,13 @@ impl TransactionCommitter {
             self.transaction.set_producer_identity(identity);
             return Ok(());
         };
-        let reason = error_message(InitProducerIdRequest::NAME, None, response.error_code);
+        let reason = error_message(InitProducerIdRequest::NAME, None, error);
         Err(match error {
             ResponseError::InvalidTransactionTimeout => failed(format!(
                 "{reason}: transaction.timeout.ms={} exceeds the broker's transaction.max.timeout.ms",
                 self.transaction.timeout_ms
             )),
-            _ if classify(response.error_code) == TransactionErrorClass::Fatal => failed(reason),
+            _ if TransactionErrorClass::of(error) == TransactionErrorClass::Fatal => failed(reason),
             _ => waiting(reason),
         })
     }
@@ -162,12 +162,11 @@ impl TransactionCommitter {
             .map_err(failed)?;
         loop {
             let Some((node, address)) = self.coordinator.node(metadata) else {
-                let code = response.error_code;
-                return Err(waiting(error_message(
-                    FindCoordinatorRequest::NAME,
-                    None,
-                    code,
-                )));
+                // A response without an error names the coordinator.
+                let error = ResponseError::try_from_code(response.error_code)
+                    .unwrap_or(ResponseError::CoordinatorNotAvailable);
+                let reason = error_message(FindCoordinatorRequest::NAME, None, error);
+                return Err(waiting(reason));
             };
             if network.connect(node, address) {
                 return Ok(node);
@@ -251,7 +250,7 @@ impl TransactionCommitter {
                     .with_topics(offsets_by_topic(topics, offsets));
                 network
                     .version::<TxnOffsetCommitRequest>(node)
-                    .map_err(fatal_error)?;
+                    .map_err(transaction_failure)?;
                 network.send(node, &request, tag);
             }
             TransactionRequest::EndTxn => {
@@ -277,24 +276,24 @@ impl TransactionCommitter {
             .with_committed(commits)
     }
 
-    /// Handles the response to a request, of which `code` is the first error and `partition` the partition that the error is about.
+    /// Handles the response to a request, with its first error and the partition that the error is about.
     /// Returns the committed offsets when the commit is complete.
     pub(super) fn handle_response<T>(
         &mut self,
         network: &Network<T>,
         request: TransactionRequest,
-        code: i16,
+        error: Option<ResponseError>,
         partition: Option<&str>,
     ) -> Result<Option<Vec<NextOffset>>, Error> {
         if request != self.next || !self.is_in_flight {
             return Ok(None);
         }
         self.is_in_flight = false;
-        match classify(code) {
-            TransactionErrorClass::Success => {
-                self.backoff.reset();
-                Ok(self.succeeded(request))
-            }
+        let Some(error) = error else {
+            self.backoff.reset();
+            return Ok(self.succeeded(request));
+        };
+        match TransactionErrorClass::of(error) {
             TransactionErrorClass::Concurrent => {
                 self.backoff.fail(Instant::now(), CONCURRENT_BACKOFF);
                 Ok(None)
@@ -302,7 +301,7 @@ impl TransactionCommitter {
             TransactionErrorClass::Retriable { coordinator_moved } => {
                 let now = Instant::now();
                 if let Some(suppressed) = self.warnings.admit(now) {
-                    let message = error_message(request.name(), partition, code);
+                    let message = error_message(request.name(), partition, error);
                     log::warn!("{message}, retrying{}", more_suppressed(suppressed));
                 }
                 // The consumer looks up the group coordinator.
@@ -313,7 +312,7 @@ impl TransactionCommitter {
                 Ok(None)
             }
             TransactionErrorClass::Abortable | TransactionErrorClass::Fatal => {
-                Err(transaction_error(request.name(), partition, code))
+                Err(transaction_error(request.name(), partition, error))
             }
         }
     }
@@ -362,7 +361,7 @@ fn waiting(reason: String) -> NotReady {
 }
 
 fn failed(reason: String) -> NotReady {
-    NotReady::Failed(fatal_error(reason))
+    NotReady::Failed(transaction_failure(reason))
 }
 
 fn offsets_by_topic(topics: &Topics, offsets: &[NextOffset]) -> Vec<TxnOffsetCommitRequestTopic> {

@@ -19,8 +19,6 @@ pub(super) const CONCURRENT_BACKOFF: BackoffRange = BackoffRange {
 /// Class of an error in a response of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransactionErrorClass {
-    /// Error code 0.
-    Success,
     /// The previous transaction is not complete yet: send the request again after [`CONCURRENT_BACKOFF`].
     Concurrent,
     /// Send the request again after the back-off.
@@ -35,26 +33,23 @@ pub(super) enum TransactionErrorClass {
     Fatal,
 }
 
-/// Returns the class of an error code.
-pub(super) fn classify(code: i16) -> TransactionErrorClass {
-    use ResponseError as E;
-    match ResponseError::try_from_code(code) {
-        None => TransactionErrorClass::Success,
-        Some(E::ConcurrentTransactions) => TransactionErrorClass::Concurrent,
-        Some(E::NotCoordinator | E::CoordinatorNotAvailable) => TransactionErrorClass::Retriable {
-            coordinator_moved: true,
-        },
-        Some(
+impl TransactionErrorClass {
+    /// Returns the class of an error.
+    pub(super) fn of(error: ResponseError) -> Self {
+        use ResponseError as E;
+        match error {
+            E::ConcurrentTransactions => Self::Concurrent,
+            E::NotCoordinator | E::CoordinatorNotAvailable => Self::Retriable {
+                coordinator_moved: true,
+            },
             E::CoordinatorLoadInProgress
             | E::RequestTimedOut
             | E::UnknownTopicOrPartition
             | E::OperationNotAttempted
             | E::NotLeaderOrFollower
-            | E::NetworkException,
-        ) => TransactionErrorClass::Retriable {
-            coordinator_moved: false,
-        },
-        Some(
+            | E::NetworkException => Self::Retriable {
+                coordinator_moved: false,
+            },
             E::TransactionalIdAuthorizationFailed
             | E::GroupAuthorizationFailed
             | E::TopicAuthorizationFailed
@@ -62,34 +57,41 @@ pub(super) fn classify(code: i16) -> TransactionErrorClass {
             | E::FencedInstanceId
             | E::InvalidGroupId
             | E::UnsupportedVersion
-            | E::UnsupportedForMessageFormat,
-        ) => TransactionErrorClass::Fatal,
-        Some(_) => TransactionErrorClass::Abortable,
+            | E::UnsupportedForMessageFormat => Self::Fatal,
+            _ => Self::Abortable,
+        }
     }
 }
 
 /// Formats an error of a request, as `TxnOffsetCommit orders-0 failed: NOT_COORDINATOR`. `partition` is the one that the error is about.
-pub(super) fn error_message(request: &str, partition: Option<&str>, code: i16) -> String {
-    let name = ResponseError::try_from_code(code)
-        .map_or_else(String::new, |error| kafka_name(error).to_string());
+pub(super) fn error_message(
+    request: &str,
+    partition: Option<&str>,
+    error: ResponseError,
+) -> String {
+    let name = kafka_name(error);
     match partition {
         Some(partition) => format!("{request} {partition} failed: {name}"),
         None => format!("{request} failed: {name}"),
     }
 }
 
-/// Returns the client error for a code that is not retriable: one that aborts the transaction, or one that ends the client.
-pub(super) fn transaction_error(request: &str, partition: Option<&str>, code: i16) -> Error {
-    let reason = error_message(request, partition, code);
-    if classify(code) == TransactionErrorClass::Fatal {
-        fatal_error(reason)
+/// Returns the client error for an error that is not retriable: one that aborts the transaction, or one that ends the client.
+pub(super) fn transaction_error(
+    request: &str,
+    partition: Option<&str>,
+    error: ResponseError,
+) -> Error {
+    let reason = error_message(request, partition, error);
+    if TransactionErrorClass::of(error) == TransactionErrorClass::Fatal {
+        transaction_failure(reason)
     } else {
         Error::Aborted(reason)
     }
 }
 
 /// Returns the error that ends the client.
-pub(super) fn fatal_error(reason: String) -> Error {
+pub(super) fn transaction_failure(reason: String) -> Error {
     Error::Kafka {
         operation: "transaction",
         reason,
@@ -119,23 +121,22 @@ mod tests {
             (E::FencedInstanceId, Class::Fatal),
             (E::TransactionalIdAuthorizationFailed, Class::Fatal),
         ] {
-            assert_eq!(classify(error.code()), expected, "{error}");
-            let error_kind = transaction_error("EndTxn", None, error.code());
+            assert_eq!(Class::of(error), expected, "{error}");
+            let error_kind = transaction_error("EndTxn", None, error);
             let is_abort = matches!(error_kind, Error::Aborted(_));
             assert_eq!(is_abort, expected != Class::Fatal, "{error}");
         }
-        assert_eq!(classify(0), Class::Success);
     }
 
     #[test]
     fn the_message_has_request_partition_and_error() {
-        let code = ResponseError::NotCoordinator.code();
+        let error = ResponseError::NotCoordinator;
         assert_eq!(
-            error_message("TxnOffsetCommit", Some("orders-0"), code),
+            error_message("TxnOffsetCommit", Some("orders-0"), error),
             "TxnOffsetCommit orders-0 failed: NOT_COORDINATOR"
         );
         assert_eq!(
-            error_message("EndTxn", None, code),
+            error_message("EndTxn", None, error),
             "EndTxn failed: NOT_COORDINATOR"
         );
     }

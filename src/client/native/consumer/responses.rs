@@ -1,5 +1,6 @@
 //! Responses of the brokers: decodes each by the tag of its request and passes it on. Runs on the thread `consumer`.
 
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, ConsumerGroupHeartbeatRequest, EndTxnRequest, FetchRequest,
     FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, ListOffsetsRequest,
@@ -15,7 +16,7 @@ use crate::client::native::group_error::join_error;
 use crate::client::native::network::Node;
 use crate::client::native::response::{Response, ResponseFailure};
 use crate::client::native::transaction_committer::TransactionRequest;
-use crate::client::native::transaction_error::{TransactionErrorClass, classify, fatal_error};
+use crate::client::native::transaction_error::{TransactionErrorClass, transaction_failure};
 use crate::client::{ConsumerEvent, Error};
 use crate::topic_partition::TopicPartition;
 
@@ -82,7 +83,7 @@ impl Consumer {
                     committer
                         .coordinator
                         .handle_response(&self.network, &mut self.metadata, &response)
-                        .map_err(fatal_error)?;
+                        .map_err(transaction_failure)?;
                 }
             }
             Tag::Transaction(request) => self.handle_transaction_response(request, &response)?,
@@ -192,17 +193,18 @@ impl Consumer {
         let Some(committer) = &mut self.committer else {
             return Ok(());
         };
+        let error = ResponseError::try_from_code(code);
         let retry_elsewhere = TransactionErrorClass::Retriable {
             coordinator_moved: true,
         };
         if request == TransactionRequest::TxnOffsetCommit
-            && classify(code) == retry_elsewhere
+            && error.map(TransactionErrorClass::of) == Some(retry_elsewhere)
             && let Some(coordinator) = &mut self.coordinator
         {
             coordinator.mark_unknown(&self.network);
         }
         let committed =
-            committer.handle_response(&self.network, request, code, partition.as_deref())?;
+            committer.handle_response(&self.network, request, error, partition.as_deref())?;
         self.events.extend(committed.map(ConsumerEvent::Committed));
         Ok(())
     }

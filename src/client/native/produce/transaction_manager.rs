@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, FindCoordinatorResponse, TransactionalId,
@@ -17,7 +18,7 @@ use crate::client::native::coordinator::Coordinator;
 use crate::client::native::protocol::SupportedRequest;
 use crate::client::native::request::{group_by_topic, text, topic_name};
 use crate::client::native::transaction_error::{
-    CONCURRENT_BACKOFF, TransactionErrorClass, classify, error_message, transaction_error,
+    CONCURRENT_BACKOFF, TransactionErrorClass, error_message, transaction_error,
 };
 use crate::client::settings::BackoffRange;
 use crate::client::transaction::Transaction;
@@ -119,18 +120,17 @@ impl Producer {
         let Some(manager) = &mut self.transaction_manager else {
             return Ok(());
         };
-        let (partition, code) = worst_result(response);
-        match classify(code) {
-            TransactionErrorClass::Success => {
-                manager.backoff.reset();
-                let number = manager.transaction.number();
-                for index in manager.requested.take().unwrap_or_default() {
-                    if let Some(queue) = self.accumulator.queues.get_mut(index) {
-                        queue.transaction = number;
-                    }
+        let Some((error, partition)) = worst_error(response) else {
+            manager.backoff.reset();
+            let number = manager.transaction.number();
+            for index in manager.requested.take().unwrap_or_default() {
+                if let Some(queue) = self.accumulator.queues.get_mut(index) {
+                    queue.transaction = number;
                 }
-                Ok(())
             }
+            return Ok(());
+        };
+        match TransactionErrorClass::of(error) {
             TransactionErrorClass::Concurrent => {
                 manager.back_off(now, CONCURRENT_BACKOFF);
                 Ok(())
@@ -139,14 +139,13 @@ impl Producer {
                 if coordinator_moved {
                     manager.coordinator.mark_unknown(&self.network);
                 }
-                let cause =
-                    error_message(AddPartitionsToTxnRequest::NAME, partition.as_deref(), code);
+                let cause = error_message(AddPartitionsToTxnRequest::NAME, Some(&partition), error);
                 self.warn(now, &format!("{cause}, retrying"));
                 self.retry_add_partitions(now);
                 Ok(())
             }
             TransactionErrorClass::Abortable | TransactionErrorClass::Fatal => Err(
-                transaction_error(AddPartitionsToTxnRequest::NAME, partition.as_deref(), code),
+                transaction_error(AddPartitionsToTxnRequest::NAME, Some(&partition), error),
             ),
         }
     }
@@ -159,23 +158,22 @@ impl Producer {
     }
 }
 
-/// Returns the worst error code of a response, 0 if there is none, and its partition. Kafka adds no partition if one of them fails.
-fn worst_result(response: &AddPartitionsToTxnResponse) -> (Option<String>, i16) {
-    let results = response.results_by_topic_v3_and_below.iter();
-    let results = results.flat_map(|topic| {
+/// Returns the worst error of a response and its partition, or `None` if there is none. Kafka adds no partition if one of them fails.
+fn worst_error(response: &AddPartitionsToTxnResponse) -> Option<(ResponseError, String)> {
+    let topics = response.results_by_topic_v3_and_below.iter();
+    let errors = topics.flat_map(|topic| {
         let results = topic.results_by_partition.iter();
-        results.map(move |result| (topic, result))
+        results.filter_map(move |result| {
+            let error = ResponseError::try_from_code(result.partition_error_code)?;
+            Some((error, topic, result.partition_index))
+        })
     });
-    let worst = results.max_by_key(|(_, result)| match classify(result.partition_error_code) {
-        TransactionErrorClass::Success => 0,
-        TransactionErrorClass::Concurrent => 1,
-        TransactionErrorClass::Retriable { .. } => 2,
-        TransactionErrorClass::Abortable => 3,
-        TransactionErrorClass::Fatal => 4,
+    let worst = errors.max_by_key(|&(error, ..)| match TransactionErrorClass::of(error) {
+        TransactionErrorClass::Concurrent => 0,
+        TransactionErrorClass::Retriable { .. } => 1,
+        TransactionErrorClass::Abortable => 2,
+        TransactionErrorClass::Fatal => 3,
     });
-    let code = worst.map_or(0, |(_, result)| result.partition_error_code);
-    let partition = worst
-        .filter(|_| code != 0)
-        .map(|(topic, result)| format!("{}-{}", topic.name.as_str(), result.partition_index));
-    (partition, code)
+    let (error, topic, partition) = worst?;
+    Some((error, format!("{}-{partition}", topic.name.as_str())))
 }
