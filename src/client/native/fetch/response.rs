@@ -52,14 +52,11 @@ impl Fetcher {
         }
         let mut partitions = VecDeque::new();
         for topic in response.responses {
-            let name = topic.topic.as_str();
-            let Some(index) = self.topics.inputs.iter().position(|input| input == name) else {
-                continue;
-            };
             for data in topic.partitions {
-                let partition = TopicPartition {
-                    topic: u16::try_from(index).unwrap_or_default(),
-                    partition: data.partition_index,
+                let name = topic.topic.as_str();
+                let Some(partition) = self.topics.input_partition(name, data.partition_index)
+                else {
+                    continue;
                 };
                 if !self.is_current(partition, &requested) {
                     continue;
