@@ -3,6 +3,8 @@
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 
+use crate::client::settings::Isolation;
+
 /// Returns `text` as a string of the Kafka protocol.
 pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -11,6 +13,14 @@ pub(super) fn text(text: &str) -> StrBytes {
 /// Returns `name` as a topic name of the Kafka protocol.
 pub(super) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
+}
+
+/// Returns the value of `isolation.level` in Fetch and ListOffsets requests.
+pub(super) fn isolation_level(isolation: Isolation) -> i8 {
+    match isolation {
+        Isolation::ReadUncommitted => 0,
+        Isolation::ReadCommitted => 1,
+    }
 }
 
 /// Groups partitions by topic, as Kafka requests list them, and builds one request element per group with `build`.

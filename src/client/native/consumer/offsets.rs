@@ -15,7 +15,7 @@ use super::{Consumer, Tag};
 use crate::client::native::error_name::kafka_name;
 use crate::client::native::fetch::PositionState;
 use crate::client::native::network::Node;
-use crate::client::native::request::{group_by_topic, topic_name};
+use crate::client::native::request::{group_by_topic, isolation_level, topic_name};
 use crate::client::settings::{Isolation, StartOffset};
 use crate::client::{ConsumerEvent, Error};
 use crate::topic_partition::{NextOffset, TopicPartition};
@@ -111,10 +111,7 @@ impl Consumer {
         });
         ListOffsetsRequest::default()
             .with_replica_id(BrokerId(-1))
-            .with_isolation_level(match self.isolation {
-                Isolation::ReadCommitted => 1,
-                Isolation::ReadUncommitted => 0,
-            })
+            .with_isolation_level(isolation_level(self.isolation))
             .with_topics(topics)
     }
 

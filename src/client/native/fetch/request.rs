@@ -8,8 +8,7 @@ use kafka_protocol::messages::{BrokerId, FetchRequest};
 use super::Fetcher;
 use crate::client::native::metadata::Metadata;
 use crate::client::native::network::{Network, Node};
-use crate::client::native::request::{group_by_topic, topic_name};
-use crate::client::settings::Isolation;
+use crate::client::native::request::{group_by_topic, isolation_level, topic_name};
 use crate::topic_partition::NextOffset;
 
 /// Completed fetches of one broker that may wait to be delivered: the one that is being delivered and the next one.
@@ -105,10 +104,7 @@ impl Fetcher {
             .with_max_wait_ms(self.settings.fetch_max_wait.as_millis() as i32)
             .with_min_bytes(self.settings.fetch_min_bytes as i32)
             .with_max_bytes(response_bytes as i32)
-            .with_isolation_level(match self.settings.isolation {
-                Isolation::ReadCommitted => 1,
-                Isolation::ReadUncommitted => 0,
-            })
+            .with_isolation_level(isolation_level(self.settings.isolation))
             // No fetch session (KIP-227): every request lists all its partitions.
             .with_session_id(0)
             .with_session_epoch(-1)
