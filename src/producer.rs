@@ -117,15 +117,10 @@ impl DeliveryReports<'_> {
             let Some(record) = batch.get(*location) else {
                 continue;
             };
-            let (partition, offset) = (record.partition, record.offset);
-            let (input, output) = (
-                self.topics.input(partition.topic),
-                self.topics.output(record.output),
-            );
-            let what = format!(
-                "{input}-{}: topic {output} rejected the record at offset {offset}: {reason}",
-                partition.partition
-            );
+            let (input, offset) = (self.topics.partition_name(record.partition), record.offset);
+            let output = self.topics.output(record.output);
+            let what =
+                format!("{input}: topic {output} rejected the record at offset {offset}: {reason}");
             if destinations::is_dead_letter(record.output) || matches!(self.invalid, Invalid::Fail)
             {
                 return Err(client::Error::Kafka {

@@ -38,11 +38,16 @@ impl Topics {
         })
     }
 
+    /// Formats an input partition for a log line, as `orders-0`.
+    pub(crate) fn partition_name(&self, partition: TopicPartition) -> String {
+        format!("{}-{}", self.input(partition.topic), partition.partition)
+    }
+
     /// Formats input partitions for a log line, as `orders-0, orders-1`.
     pub(crate) fn partitions(&self, partitions: &[TopicPartition]) -> String {
         let names = partitions
             .iter()
-            .map(|partition| format!("{}-{}", self.input(partition.topic), partition.partition));
+            .map(|&partition| self.partition_name(partition));
         let names: Vec<String> = names.collect();
         if names.is_empty() {
             "none".to_owned()

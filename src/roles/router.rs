@@ -111,8 +111,8 @@ impl Router<'_> {
         };
         if let Some(suppressed) = self.warnings.admit(Instant::now()) {
             log::warn!(
-                "{topic}-{}: cannot route the record at offset {offset}: {reason}, {action}{}",
-                partition.partition,
+                "{}: cannot route the record at offset {offset}: {reason}, {action}{}",
+                self.topics.partition_name(partition),
                 more_suppressed(suppressed)
             );
         }

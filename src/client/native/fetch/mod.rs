@@ -181,7 +181,7 @@ impl Fetcher {
             self.retry_with_warning(network, partition, &format!("at offset {offset}: {reason}"));
             return Ok(());
         }
-        let name = self.topics.partitions(&[partition]);
+        let name = self.topics.partition_name(partition);
         Err(Error::Kafka {
             operation: "fetch",
             reason: format!("{name} at offset {offset}: {reason}"),

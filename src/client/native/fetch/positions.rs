@@ -195,16 +195,19 @@ impl Positions {
         position.state = PositionState::Fetching;
         position.went_back |= offset < position.next;
         position.next = offset;
-        let name = self.topics.partitions(&[partition]);
-        log::debug!("{name}: fetching from offset {offset}");
+        log::debug!(
+            "{}: fetching from offset {offset}",
+            self.topics.partition_name(partition)
+        );
         let Some(out_of_range) = position.out_of_range.take() else {
             return 0;
         };
         let lost = u64::try_from(offset - out_of_range).unwrap_or_default();
         if let Some(suppressed) = position.reset_warnings.admit(Instant::now()) {
             log::warn!(
-                "{name}: offset {out_of_range} is out of range because of retention or because the topic was recreated, \
+                "{}: offset {out_of_range} is out of range because of retention or because the topic was recreated, \
                  continuing at {offset}, {lost} records lost{}",
+                self.topics.partition_name(partition),
                 more_suppressed(suppressed)
             );
         }

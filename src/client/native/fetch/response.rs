@@ -149,7 +149,7 @@ impl Fetcher {
                 if position.is_some_and(|position| position.failures < EXPECTED_LEADER_FAILURES) {
                     log::debug!(
                         "fetch {} failed: {}, refreshing metadata",
-                        self.topics.partitions(&[partition]),
+                        self.topics.partition_name(partition),
                         kafka_name(error)
                     );
                     self.positions.retry_later(partition, network);
@@ -173,7 +173,7 @@ impl Fetcher {
         if let Some(suppressed) = self.warnings.admit(Instant::now()) {
             log::warn!(
                 "fetch {} failed: {reason}, retrying{}",
-                self.topics.partitions(&[partition]),
+                self.topics.partition_name(partition),
                 more_suppressed(suppressed)
             );
         }
