@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::ops::ControlFlow;
 
-use super::partition_records::BatchRecords;
+use super::batch_records::BatchRecords;
 use crate::client::Record;
 use crate::client::native::compression::Decoder;
 use crate::client::records::RecordView;

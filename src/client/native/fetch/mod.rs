@@ -9,10 +9,12 @@
 //! | `request` | fetches that are due, one per leader |
 //! | `response` | completed fetches, errors of partitions |
 //! | `partition_records` | the walk over the record batches of a partition |
+//! | `batch_records` | delivery of the records of one batch |
 //! | `decompression` | records of a compressed batch |
 //! | `aborted_transactions` | batches to skip because their transaction was aborted |
 
 mod aborted_transactions;
+mod batch_records;
 mod decompression;
 mod partition_records;
 mod positions;

@@ -9,13 +9,12 @@ use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
 
 use super::aborted_transactions::AbortedTransactions;
+use super::batch_records::BatchRecords;
 use super::decompression::CompressedRecords;
+use crate::client::Record;
 use crate::client::native::compression;
-use crate::client::records::{
-    BATCH_HEADER_SIZE, BatchHeader, NO_TIMESTAMP, ParsedHeader, RecordView,
-};
+use crate::client::records::{BATCH_HEADER_SIZE, BatchHeader, ParsedHeader, RecordView};
 use crate::client::settings::Compression;
-use crate::client::{Record, Timestamp};
 use crate::topic_partition::TopicPartition;
 
 /// Record batches of one partition, and how far they are delivered.
@@ -150,7 +149,7 @@ impl PartitionRecords {
                 }
             };
             match flow {
-                Ok(ControlFlow::Continue(())) => self.skip_batch(&open.header),
+                Ok(ControlFlow::Continue(())) => self.pass_batch(&open.header),
                 Ok(ControlFlow::Break(())) => {
                     self.open = Some(open);
                     let end = DeliveryEnd::Break;
@@ -196,7 +195,7 @@ impl PartitionRecords {
                 || self.aborted.covers(&header)
                 || header.count == 0;
             if is_skipped {
-                self.skip_batch(&header);
+                self.pass_batch(&header);
             } else {
                 self.open = Some(self.open_batch(header)?);
                 return Ok(true);
@@ -228,7 +227,7 @@ impl PartitionRecords {
     }
 
     /// Moves on to the next batch. The position passes all offsets of this one, including those that compaction has removed.
-    fn skip_batch(&mut self, header: &BatchHeader) {
+    fn pass_batch(&mut self, header: &BatchHeader) {
         self.batch_start += header.size;
         self.next = self.next.max(header.next_offset());
     }
@@ -245,71 +244,6 @@ impl PartitionRecords {
         if key.and_then(|key| key.get(2..4)) == Some(&[0, 0]) {
             self.aborted.end(header);
         }
-    }
-}
-
-/// A batch whose records are being delivered: what they have in common.
-pub(super) struct BatchRecords<'a> {
-    partition: TopicPartition,
-    header: &'a BatchHeader,
-}
-
-impl BatchRecords<'_> {
-    /// Delivers the uncompressed records that begin at `at` until `handle` breaks or `left` is 0.
-    ///
-    /// Moves `next` and `last` to the records it delivers. Fails with the reason if a record cannot be decoded.
-    #[inline]
-    fn deliver(
-        &self,
-        bytes: &[u8],
-        at: &mut usize,
-        left: &mut i32,
-        next: &mut i64,
-        last: &mut Option<i64>,
-        handle: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, String> {
-        let mut here = *at;
-        let mut flow = ControlFlow::Continue(());
-        while *left > 0 && flow == ControlFlow::Continue(()) {
-            let Some((raw, size)) = bytes.get(here..).and_then(RecordView::read) else {
-                return Err("a record of the batch cannot be decoded".to_owned());
-            };
-            here += size;
-            *left -= 1;
-            flow = self.deliver_one(&raw, next, last, handle);
-        }
-        *at = here;
-        Ok(flow)
-    }
-
-    #[inline(always)]
-    pub(super) fn deliver_one(
-        &self,
-        raw: &RecordView<'_>,
-        next: &mut i64,
-        last: &mut Option<i64>,
-        handle: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let offset = self.header.base_offset + i64::from(raw.offset_delta);
-        if offset < *next {
-            // The fetch offset was in the middle of the batch.
-            return ControlFlow::Continue(());
-        }
-        let timestamp = if self.header.has_append_time() {
-            Timestamp::LogAppendTime(self.header.max_timestamp)
-        } else {
-            Timestamp::CreateTime(self.header.base_timestamp.wrapping_add(raw.timestamp_delta))
-        };
-        *next = offset + 1;
-        *last = Some(offset);
-        handle(Record {
-            partition: self.partition,
-            offset,
-            timestamp: (timestamp.millis() != NO_TIMESTAMP).then_some(timestamp),
-            key: raw.key,
-            value: raw.value,
-            headers: raw.headers,
-        })
     }
 }
 
