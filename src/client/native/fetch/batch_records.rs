@@ -15,7 +15,7 @@ pub(super) struct BatchRecords<'a> {
 impl BatchRecords<'_> {
     /// Delivers the uncompressed records that begin at `at` until `handle` breaks or `left` is 0.
     ///
-    /// Moves `next` and `last` to the records it delivers. Fails with the reason if a record cannot be decoded.
+    /// Moves `next` past the records it delivers. Fails with the reason if a record cannot be decoded.
     #[inline]
     pub(super) fn deliver(
         &self,
@@ -23,7 +23,6 @@ impl BatchRecords<'_> {
         at: &mut usize,
         left: &mut i32,
         next: &mut i64,
-        last: &mut Option<i64>,
         handle: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, String> {
         let mut here = *at;
@@ -34,7 +33,7 @@ impl BatchRecords<'_> {
             };
             here += size;
             *left -= 1;
-            flow = self.deliver_one(&raw, next, last, handle);
+            flow = self.deliver_one(&raw, next, handle);
         }
         *at = here;
         Ok(flow)
@@ -45,7 +44,6 @@ impl BatchRecords<'_> {
         &self,
         raw: &RecordView<'_>,
         next: &mut i64,
-        last: &mut Option<i64>,
         handle: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let offset = self.header.base_offset + i64::from(raw.offset_delta);
@@ -59,7 +57,6 @@ impl BatchRecords<'_> {
             Timestamp::CreateTime(self.header.base_timestamp.wrapping_add(raw.timestamp_delta))
         };
         *next = offset + 1;
-        *last = Some(offset);
         handle(Record {
             partition: self.partition,
             offset,

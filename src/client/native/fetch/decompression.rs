@@ -39,7 +39,6 @@ impl CompressedRecords {
         window: &mut Vec<u8>,
         left: &mut i32,
         next: &mut i64,
-        last: &mut Option<i64>,
         handle: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, String> {
         while *left > 0 {
@@ -51,7 +50,7 @@ impl CompressedRecords {
                     };
                     self.from += size;
                     *left -= 1;
-                    if batch.deliver_one(&raw, next, last, handle) == ControlFlow::Break(()) {
+                    if batch.deliver_one(&raw, next, handle) == ControlFlow::Break(()) {
                         return Ok(ControlFlow::Break(()));
                     }
                     continue;

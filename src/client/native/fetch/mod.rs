@@ -134,21 +134,22 @@ impl Fetcher {
                 return Ok(());
             }
             let partition = records.partition;
-            let start = records.next;
-            let delivered =
-                records.deliver(self.settings.check_crcs, &mut self.window, &mut |record| {
-                    handle(Polled::Record(record))
-                });
+            // The offset after the last record that was delivered.
+            let mut reached = records.next;
+            let end = records.deliver(self.settings.check_crcs, &mut self.window, &mut |record| {
+                reached = record.offset + 1;
+                handle(Polled::Record(record))
+            });
             let next = records.next;
-            if matches!(delivered.end, DeliveryEnd::Break) {
+            if matches!(end, DeliveryEnd::Break) {
                 return Ok(());
             }
             let mut flow = ControlFlow::Continue(());
-            if next > delivered.last.map_or(start, |last| last + 1) {
+            if next > reached {
                 flow = handle(Polled::Position((partition, next)));
             }
             fetch.partitions.pop_front();
-            if let DeliveryEnd::Unreadable(batch) = delivered.end {
+            if let DeliveryEnd::Unreadable(batch) = end {
                 self.handle_unreadable(network, partition, next, &batch)?;
             } else if let Some(position) = self.positions.get_mut(partition) {
                 position.unreadable = 0;

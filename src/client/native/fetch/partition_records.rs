@@ -50,14 +50,7 @@ enum RecordSource {
     Compressed(CompressedRecords),
 }
 
-/// Result of [`PartitionRecords::deliver`].
-pub(super) struct Delivered {
-    /// Offset of the last record that was delivered.
-    pub(super) last: Option<i64>,
-    pub(super) end: DeliveryEnd,
-}
-
-/// The reason why a delivery ended.
+/// The reason why [`PartitionRecords::deliver`] ended.
 pub(super) enum DeliveryEnd {
     /// The handler broke.
     Break,
@@ -118,20 +111,13 @@ impl PartitionRecords {
         check_crcs: bool,
         window: &mut Vec<u8>,
         handle: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
-    ) -> Delivered {
-        let mut last = None;
+    ) -> DeliveryEnd {
         loop {
             let Some(mut open) = self.open.take() else {
                 match self.open_next(check_crcs) {
                     Ok(true) => continue,
-                    Ok(false) => {
-                        let end = DeliveryEnd::Exhausted;
-                        return Delivered { last, end };
-                    }
-                    Err(batch) => {
-                        let end = DeliveryEnd::Unreadable(batch);
-                        return Delivered { last, end };
-                    }
+                    Ok(false) => return DeliveryEnd::Exhausted,
+                    Err(batch) => return DeliveryEnd::Unreadable(batch),
                 }
             };
             let batch = BatchRecords {
@@ -142,22 +128,20 @@ impl PartitionRecords {
             let flow = match &mut open.source {
                 RecordSource::Uncompressed { at, end } => {
                     let bytes = self.records.get(..*end).unwrap_or_default();
-                    batch.deliver(bytes, at, left, next, &mut last, handle)
+                    batch.deliver(bytes, at, left, next, handle)
                 }
                 RecordSource::Compressed(records) => {
-                    records.deliver(&batch, window, left, next, &mut last, handle)
+                    records.deliver(&batch, window, left, next, handle)
                 }
             };
             match flow {
                 Ok(ControlFlow::Continue(())) => self.pass_batch(&open.header),
                 Ok(ControlFlow::Break(())) => {
                     self.open = Some(open);
-                    let end = DeliveryEnd::Break;
-                    return Delivered { last, end };
+                    return DeliveryEnd::Break;
                 }
                 Err(reason) => {
-                    let end = DeliveryEnd::Unreadable(UnreadableBatch::corrupt(reason));
-                    return Delivered { last, end };
+                    return DeliveryEnd::Unreadable(UnreadableBatch::corrupt(reason));
                 }
             }
         }
@@ -256,11 +240,11 @@ pub(in crate::client::native) fn deliver_all(records: Bytes) -> Result<usize, St
     };
     let mut records = PartitionRecords::new(partition, records, 0, Vec::new());
     let mut count = 0;
-    let delivered = records.deliver(false, &mut Vec::new(), &mut |record| {
+    let end = records.deliver(false, &mut Vec::new(), &mut |record| {
         count += record.headers.iter().count().min(1) + 1;
         ControlFlow::Continue(())
     });
-    match delivered.end {
+    match end {
         DeliveryEnd::Break | DeliveryEnd::Exhausted => Ok(count),
         DeliveryEnd::Unreadable(batch) => Err(batch.reason),
     }

@@ -119,7 +119,7 @@ fn deliver(
     let mut found = Vec::new();
     loop {
         let before = found.len();
-        let delivered = records.deliver(true, &mut window, &mut |record| {
+        let end = records.deliver(true, &mut window, &mut |record| {
             let value = String::from_utf8_lossy(record.value.unwrap()).into_owned();
             found.push((record.offset, record.timestamp.unwrap().millis(), value));
             if found.len() - before < most {
@@ -128,7 +128,7 @@ fn deliver(
                 ControlFlow::Break(())
             }
         });
-        match delivered.end {
+        match end {
             DeliveryEnd::Break => (),
             DeliveryEnd::Exhausted => return (found, Ok(())),
             DeliveryEnd::Unreadable(batch) => return (found, Err(batch.reason)),
